@@ -1,0 +1,65 @@
+# duet: a full-system emulator for x86 PCs. `make demo` and `make check` are the two commands (README.md).
+MODE ?= rel
+CC = gcc
+B := build/$(MODE)
+CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Wstrict-prototypes -Wmissing-prototypes -g -I. -MMD -MP -pthread -fno-strict-aliasing $(CFLAGS_$(MODE))
+CFLAGS_rel = -O2
+CFLAGS_dbg = -O1 -DDUET_DEBUG=1 -fsanitize=address,undefined -fno-omit-frame-pointer
+LDFLAGS = -pthread $(LDFLAGS_$(MODE))
+LDFLAGS_dbg = -fsanitize=address,undefined
+LDLIBS = -lslirp -lffi -lz -lcapstone -lm
+
+ROOMS = core x86 softmmu tcg frontend-x86 backend-x86_64 kvm hw host vmm
+SRC := $(sort $(shell find $(ROOMS) -name '*.c' 2>/dev/null))
+OBJ := $(SRC:%.c=$(B)/%.o)
+LIBOBJ := $(filter-out $(B)/vmm/main.o,$(OBJ))
+# Code that runs while the guest owns the host FPU (tcg/env.h): no vector registers, no sanitizers.
+REGSONLY := tcg/fast.o tcg/exec.o tcg/retire.o softmmu/refill.o frontend-x86/fast.o backend-x86_64/patch.o backend-x86_64/fpu.o
+$(addprefix $(B)/,$(REGSONLY)): CFLAGS += -mgeneral-regs-only -fno-sanitize=all
+
+UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
+
+# build/duet is the program of the last make, whatever its mode.
+all: $(B)/duet docs/instructions.md
+	@ln -sf $(MODE)/duet build/duet
+$(B)/duet: $(OBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+# A unit test links every room but main.c (as an archive: only what it uses).
+$(B)/libduet.a: $(LIBOBJ)
+	@rm -f $@; ar rcs $@ $^
+$(B)/tests/%: tests/unit/%.c $(B)/libduet.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libduet.a $(LDLIBS)
+unit: $(UNIT)
+docs/instructions.md: docs/instructions.awk frontend-x86/insns.def
+	@awk -f docs/instructions.awk frontend-x86/insns.def >$@.part && mv $@.part $@
+
+# Everything that building and testing take, in one place; nothing is done when it is all there.
+PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \
+	qemu-system-x86 acpica-tools e2fsprogs cpio gzip busybox-static debootstrap expect
+deps:
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; export DEBIAN_FRONTEND=noninteractive; \
+	    sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	    $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing; fi
+
+# A fresh checkout needs deps before the compiler: hence the second make.
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@tests/demo.sh
+# Unit tests, unit tests under the sanitizers, then the tests that run the program; logs are in build/log/.
+check: deps
+	@$(MAKE) --no-print-directory all unit
+	@$(MAKE) --no-print-directory MODE=dbg unit
+	@tests/run
+bench: deps
+	@$(MAKE) --no-print-directory all
+	@bench/run
+
+clean:
+	rm -rf build
+-include $(OBJ:.o=.d) $(UNIT:=.d)
+.PHONY: all unit deps demo check bench clean

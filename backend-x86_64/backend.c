@@ -1,0 +1,219 @@
+/*
+ * x64_backend: one forward walk over a block's IR, each op lowered by the file of its group, then the out-of-line code. The block's
+ * metadata (exits, points) is copied into the cache's arena. See x64.h for the contract, mem.c for memory.
+ */
+#include <capstone/capstone.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/log.h"
+#include "backend-x86_64/x64.h"
+
+typedef void (*lower_fn)(struct x64_ctx *);
+
+static lower_fn lower_of(unsigned op)
+{
+    switch (op) {
+    case IR_mov: case IR_zext: case IR_sext: case IR_exth: case IR_deph: case IR_cmov: case IR_setcc: case IR_bswap: return x64_emit_move;
+    case IR_lea: return x64_emit_lea;
+    case IR_add: case IR_sub: case IR_adc: case IR_sbb: case IR_and: case IR_or: case IR_xor: case IR_inc: case IR_dec: case IR_neg: case IR_not:
+        return x64_emit_alu;
+    case IR_shl: case IR_shr: case IR_sar: case IR_rol: case IR_ror: case IR_rcl: case IR_rcr: return x64_emit_shift;
+    case IR_imul: case IR_mulu: case IR_muls: case IR_divu: case IR_divs: return x64_emit_muldiv;
+    case IR_shld: case IR_shrd: case IR_bt: case IR_bts: case IR_btr: case IR_btc: case IR_bsf: case IR_bsr: case IR_tzcnt: case IR_lzcnt: case IR_popcnt:
+        return x64_emit_bits;
+    case IR_getf: case IR_setf: case IR_setcf: return x64_emit_flagop;
+    case IR_ld: case IR_st: case IR_rmw: case IR_cmpxchg: return x64_emit_mem;
+    case IR_native: return x64_emit_native;
+    case IR_call: return x64_emit_call;
+    default: return x64_emit_ctl;
+    }
+}
+
+static void touch(struct x64_ctx *x, ir_ref r, unsigned k)
+{
+    if (ir_is_temp(r))
+        x->last_use[r - IR_TEMP0] = (uint16_t)k;
+}
+
+static void find_last_uses(struct x64_ctx *x)
+{
+    for (unsigned k = 0; k < x->ir->n; k++) {
+        const struct ir_insn *in = &x->ir->insn[k];
+        touch(x, in->d, k), touch(x, in->e, k), touch(x, in->a, k), touch(x, in->b, k), touch(x, in->c, k);
+        touch(x, in->base, k), touch(x, in->index, k), touch(x, in->seg, k);
+    }
+}
+
+/* Are the flags at entry read, or could a fault or exit show them, before they are redefined? */
+static bool entry_needs_flags(const struct ir_block *ir)
+{
+    for (unsigned k = 0; k < ir->n; k++) {
+        const struct ir_insn *in = &ir->insn[k];
+        unsigned attr = ir_opinfo[in->op].attr;
+        if (attr & (LD | ST | FAULT | CTL | FR | FP) || in->op == IR_call || in->op == IR_native || in->op == IR_label || in->op == IR_getf)
+            return true;
+        if ((attr & FW) && (in->flags & IRF_FLAGS))
+            return false;
+    }
+    return true;
+}
+
+struct x64_ool *x64_ool(struct x64_ctx *x, void (*emit)(struct x64_ctx *, struct x64_ool *))
+{
+    if (x->n_ool >= X64_MAX_OOL) {
+        x->overflow = true;
+        x->n_ool = 0;
+    }
+    return &x->ool[x->n_ool++];
+}
+
+static void emit_body(struct x64_ctx *x)
+{
+    for (unsigned k = 0; k < x->ir->n; k++) {
+        x->k = k;
+        x->in = &x->ir->insn[k];
+        x64_fl_before(x);
+        lower_of(x->in->op)(x);
+        x64_fl_after(x);
+        x64_free_dead(x);
+    }
+    for (unsigned i = 0; i < x->n_ool; i++) {
+        x->in = x->ool[i].in;
+        x->ool[i].emit(x, &x->ool[i]);
+    }
+}
+
+static void keep_meta(struct x64_ctx *x)
+{
+    struct tb *tb = x->tb;
+    struct arena *a = &x->t->meta;
+    tb->n_exits = x->n_exits;
+    tb->exits = arena_alloc(a, sizeof(struct tb_exit) * x->n_exits);
+    memcpy(tb->exits, x->exits, sizeof(struct tb_exit) * x->n_exits);
+    tb->n_recipes = x->n_recipes;
+    tb->recipes = arena_alloc(a, sizeof(struct tb_recipe) * x->n_recipes);
+    memcpy(tb->recipes, x->recipe, sizeof(struct tb_recipe) * x->n_recipes);
+    tb->n_points = x->n_points;
+    tb->points = arena_alloc(a, sizeof(struct tb_point) * x->n_points);
+    memcpy(tb->points, x->points, sizeof(struct tb_point) * x->n_points);
+}
+
+/* -d count: the host instruction at this offset belongs to all stretches around it, unless it is there to count. */
+static void count_insn(struct x64_ctx *x, uint32_t off)
+{
+    for (struct tb_count *n = x->counts; n; n = n->next)
+        if (off >= n->code && off < n->code_end)
+            return;
+    for (struct tb_count *n = x->counts; n; n = n->next)
+        n->host += off >= n->from && off < n->to;
+}
+
+/* The block is complete: what its stretches are made of. */
+static void finish_counts(struct x64_ctx *x)
+{
+    csh h;
+    cs_insn *insn;
+    if (!x->counts || cs_open(CS_ARCH_X86, CS_MODE_64, &h) != CS_ERR_OK)
+        return;
+    cs_option(h, CS_OPT_SKIPDATA, CS_OPT_ON);      /* an instruction it does not know may not end the count */
+    size_t n = cs_disasm(h, x->start, x->tb->code_size, 0, 0, &insn);
+    for (size_t i = 0; i < n; i++)
+        count_insn(x, (uint32_t)insn[i].address);
+    if (n)
+        cs_free(insn, n);
+    cs_close(&h);
+    struct tb_count *last = x->counts;
+    while (last->next)
+        last = last->next;
+    last->next = x->t->counts;
+    x->t->counts = x->counts;
+}
+
+static void drop_counts(struct x64_ctx *x)
+{
+    for (struct tb_count *next, *n = x->counts; n; n = next) {
+        next = n->next;
+        free(n);
+    }
+}
+
+static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
+{
+    static __thread struct x64_ctx ctx;            /* large; one translation at a time a thread */
+    struct x64_ctx *x = &ctx;
+    x->c = &t->buf;
+    x->t = t;
+    x->ir = ir;
+    x->tb = tb;
+    x->s = &x64_stubs;
+    if (x->c->p + 65536 > x->c->end)
+        return -ENOSPC;
+    while ((uintptr_t)x->c->p & 15)
+        x64_b(x->c, 0xcc);
+    x->start = x->c->p;
+    memset(x->owner_valid, 0, sizeof x->owner_valid);
+    memset(x->loc_reg, NOREG, ir->n_temps);
+    memset(x->loc_slot, -1, ir->n_temps);
+    memset(x->label_at, 0, sizeof x->label_at);
+    x->slots_used = 0;
+    x->locked = 0;
+    x->n_ool = x->n_points = x->n_exits = x->n_label_fix = 0;
+    x->overflow = false;
+    x->counting = log_on(LOG_COUNT) && log_in_range(tb->key.pc);
+    x->counts = NULL;
+    x->fs = FS_MEM;
+    x->has_recipe = false;
+    x->n_recipes = 0;
+    x->fl_fresh = 0;
+    x->fpu_known = x->fpu_dropped = false;
+    x->addend_at = NULL;
+    find_last_uses(x);
+    if (tb->hot)
+        x64_find_groups(x);
+    tb->needs_flags = entry_needs_flags(ir);
+    tb->code = x->start + x->c->rx_delta;
+    tb->uses_fpu = ir->uses_fpu;
+    x->in = &ir->insn[0];
+    tb->fpu_entry = 0;
+    if (ir->uses_fpu) {
+        struct tb_count *check = x->counting ? x64_count(x, 0) : NULL;
+        x64_fpu_check(x);
+        tb->fpu_entry = (uint16_t)(x->c->p - x->start);
+        if (check)
+            check->to = tb->fpu_entry;
+    }
+    emit_body(x);
+    if (x->overflow || x->c->p > x->c->end) {
+        x->c->p = x->start;
+        drop_counts(x);
+        return x->overflow ? -EOVERFLOW : -ENOSPC;
+    }
+    tb->code_size = (uint32_t)(x->c->p - x->start);
+    keep_meta(x);
+    finish_counts(x);
+    return 0;
+}
+
+static int x64_disas(const uint8_t *rx, unsigned len, uint64_t addr, void (*line)(uint64_t addr, const char *text))
+{
+    csh h;
+    cs_insn *insn;
+    if (cs_open(CS_ARCH_X86, CS_MODE_64, &h) != CS_ERR_OK)
+        return -1;
+    size_t n = cs_disasm(h, rx, len, addr, 0, &insn);
+    for (size_t i = 0; i < n; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "%s %s", insn[i].mnemonic, insn[i].op_str);
+        line(insn[i].address, text);
+    }
+    if (n)
+        cs_free(insn, n);
+    cs_close(&h);
+    return (int)n;
+}
+
+const struct tcg_backend x64_backend = {
+    .name = "x86_64", .init = x64_init, .emit = x64_emit, .link = x64_link, .enter = x64_enter, .run_native = x64_run_native, .disas = x64_disas,
+};

@@ -1,0 +1,195 @@
+/*
+ * Several accesses off one base share one check (hot blocks only). A group is a leader, which checks that 64 bytes around all of the
+ * group's addresses lie in its region descriptor, and members, which then use the descriptor's addend without a check; addresses are compared
+ * symbolically (a register plus what LEA by constants has added to it, an index register that has not changed).
+ *
+ * Why this is exact: between the check and a member's use nothing may change what the descriptor stands for. Helper calls, labels and accesses that
+ * would refill the same descriptor close a group. Another access's slow path may make a page tracked (a page-table walk), after which a
+ * member's store must be noticed: such a slow path begins its instruction anew instead of going on (restart), so it must be the first
+ * access of its instruction, or it closes all groups. A leader whose check fails for good (MMIO, end of a region, a fault) has its instruction
+ * run alone and by the TLB: so leaders, too, are first accesses.
+ */
+#include "backend-x86_64/x64.h"
+
+#define OPEN 4
+#define MEMBERS 24
+
+struct open_group {
+    bool used;
+    uint8_t slot;                      /* descriptor */
+    ir_ref base, index;
+    uint8_t scale;
+    uint32_t base_ver, index_ver;
+    int64_t index_off;
+    int64_t lo, hi, leader_off;
+    uint32_t member[MEMBERS], members;  /* insns; the first is the leader */
+    bool store;
+    bool loads_only;                    /* the descriptor for stores may have been refilled since the leader's check: no upgrade */
+};
+
+struct walk {
+    struct open_group open[OPEN];
+    uint32_t ver[IR_MAX_GLOBALS];      /* of each global's unknown part */
+    int64_t off[IR_MAX_GLOBALS];       /* what constants have added since */
+    unsigned gi;
+    bool seen_access;                  /* in this guest instruction */
+};
+
+int x64_region_use(const struct x64_ctx *x, const struct ir_insn *in)
+{
+    if (in->seg != IR_NONE)
+        return TCG_REGION_SEG;
+    if (in->base != IR_NONE && ir_is_global(in->base) && in->base < 16)
+        return in->base;
+    if ((in->base == IR_NONE || ir_is_const(in->base)) && in->index == IR_NONE)
+        return TCG_REGION_ABS;
+    return -1;
+}
+
+unsigned x64_mem_kind(const struct x64_ctx *x, const struct ir_insn *in)
+{
+    switch (in->op) {
+    case IR_ld: return NM_READ;
+    case IR_st: return NM_WRITE;
+    case IR_rmw: case IR_cmpxchg: return NM_RW;
+    case IR_native: return x->ir->natives[in->imm].mem;
+    default: return NM_NONE;
+    }
+}
+
+static unsigned access_size(const struct x64_ctx *x, const struct ir_insn *in) { return in->op == IR_native ? x->ir->natives[in->imm].mem_size : in->size; }
+
+/* The group is complete: one with a single access is none. */
+static void close_group(struct x64_ctx *x, struct open_group *g)
+{
+    if (g->used && g->members > 1) {
+        struct x64_group *l = &x->group[g->member[0]];
+        l->role = GROUP_LEADER;
+        l->lo = (int16_t)(g->lo - g->leader_off);
+        l->span = (uint8_t)(g->hi - g->lo);
+        l->store = g->store;
+        for (unsigned i = 1; i < g->members; i++)
+            x->group[g->member[i]] = (struct x64_group){.role = GROUP_MEMBER, .store = g->store};
+    }
+    g->used = false;
+}
+
+static void close_all(struct x64_ctx *x, struct walk *w)
+{
+    for (unsigned i = 0; i < OPEN; i++)
+        close_group(x, &w->open[i]);
+}
+
+static bool plain_reg(ir_ref r) { return ir_is_global(r) && x64_contract[r] != NOREG; }
+
+static bool joins(struct walk *w, struct open_group *g, const struct ir_insn *in, unsigned slot, int64_t off, unsigned size)
+{
+    bool upgrade = g->slot + (unsigned)TCG_REGIONS == slot && !g->loads_only;     /* a store beside loads: the group becomes one for stores */
+    if (!g->used || g->members == MEMBERS || (g->slot != slot && !upgrade && !(g->store && g->slot == slot + (unsigned)TCG_REGIONS)) || g->base != in->base || g->base_ver != w->ver[in->base] || g->index != in->index)
+        return false;
+    if (in->index != IR_NONE && (g->scale != in->scale || g->index_ver != w->ver[in->index] || g->index_off != w->off[in->index]))
+        return false;
+    int64_t lo = MIN(g->lo, off), hi = MAX(g->hi, off + (int64_t)size);
+    return hi - lo <= MEM_REGION_SPAN;
+}
+
+static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
+{
+    const struct ir_insn *in = &x->ir->insn[k];
+    int use = x64_region_use(x, in);
+    unsigned slot = (unsigned)use + (kind == NM_READ ? 0 : TCG_REGIONS), size = access_size(x, in);
+    bool first = !w->seen_access, groupable = use >= 0 && use < 16 && plain_reg(in->base) && (in->index == IR_NONE || plain_reg(in->index)) &&
+        !(in->flags & IRF_ADDR32) && size <= 32 && in->disp >= INT32_MIN + MEM_REGION_SPAN && !tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base);
+    w->seen_access = true;
+    int64_t off = groupable ? w->off[in->base] + in->disp : 0;
+    if (groupable)
+        for (unsigned i = 0; i < OPEN; i++) {
+            struct open_group *g = &w->open[i];
+            if (!joins(w, g, in, slot, off, size))
+                continue;
+            g->lo = MIN(g->lo, off);
+            g->hi = MAX(g->hi, off + (int64_t)size);
+            g->member[g->members++] = k;
+            if (kind != NM_READ && !g->store) {
+                for (unsigned j = 0; j < OPEN; j++)            /* it now stands on the descriptor for stores alone */
+                    if (j != i && w->open[j].used && w->open[j].slot == slot)
+                        close_group(x, &w->open[j]);
+                g->store = true;
+                g->slot = (uint8_t)slot;
+            }
+            return;
+        }
+    if (!first)
+        close_all(x, w);
+    struct open_group *free_one = &w->open[0];
+    bool stores_open = false;           /* a group that stands on the descriptor for stores of this base */
+    for (unsigned i = 0; i < OPEN; i++) {
+        if (w->open[i].used && use >= 0 && w->open[i].slot == slot)
+            close_group(x, &w->open[i]);
+        if (use >= 0 && w->open[i].slot + (unsigned)TCG_REGIONS == slot)
+            w->open[i].loads_only = true;
+        stores_open |= w->open[i].used && w->open[i].slot == slot + (unsigned)TCG_REGIONS;
+        if (!w->open[i].used)
+            free_one = &w->open[i];
+    }
+    x->group[k].restart = first;
+    if (!groupable || !first)
+        return;
+    close_group(x, free_one);
+    *free_one = (struct open_group){.used = true, .slot = (uint8_t)slot, .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
+                                    .index_ver = in->index == IR_NONE ? 0 : w->ver[in->index], .index_off = in->index == IR_NONE ? 0 : w->off[in->index],
+                                    .lo = off, .hi = off + (int64_t)size, .leader_off = off, .member = {k}, .members = 1, .store = kind != NM_READ, .loads_only = stores_open};
+}
+
+/* d = d + constant, by LEA, ADD or SUB; *by is the constant. */
+static bool is_step(const struct ir_block *ir, const struct ir_insn *in, ir_ref d, int64_t *by)
+{
+    if (in->size != 8)
+        return false;
+    if (in->op == IR_lea) {
+        *by = in->disp;
+        return in->base == d && in->index == IR_NONE && in->seg == IR_NONE && !(in->flags & (IRF_ADDR16 | IRF_ADDR32));
+    }
+    if ((in->op != IR_add && in->op != IR_sub) || in->a != d || !ir_is_const(in->b))
+        return false;
+    *by = (int64_t)ir_const_value(ir, in->b);
+    if (*by != (int32_t)*by)
+        return false;
+    if (in->op == IR_sub)
+        *by = -*by;
+    return true;
+}
+
+static void written(const struct ir_block *ir, struct walk *w, const struct ir_insn *in, ir_ref d)
+{
+    int64_t by;
+    if (d == IR_NONE || !ir_is_global(d))
+        return;
+    if (is_step(ir, in, d, &by)) {
+        w->off[d] += by;
+    } else {
+        w->ver[d]++;
+        w->off[d] = 0;
+    }
+}
+
+void x64_find_groups(struct x64_ctx *x)
+{
+    struct walk w = {.gi = ~0u};
+    for (uint32_t k = 0; k < x->ir->n; k++) {
+        const struct ir_insn *in = &x->ir->insn[k];
+        unsigned attr = ir_opinfo[in->op].attr, kind = x64_mem_kind(x, in);
+        x->group[k] = (struct x64_group){0};
+        if (in->gi != w.gi) {
+            w.gi = in->gi;
+            w.seen_access = false;
+        }
+        if (kind != NM_NONE)
+            access(x, &w, k, kind);
+        else if (in->op == IR_call || in->op == IR_label || ((attr & CTL) && in->op != IR_jcc && in->op != IR_setpc))
+            close_all(x, &w);
+        written(x->ir, &w, in, in->d);
+        written(x->ir, &w, in, in->e);
+    }
+    close_all(x, &w);
+}

@@ -1,0 +1,115 @@
+/*
+ * Native records for the interpreter: each distinct encoding becomes a small thunk in the code cache that loads the guest's FPU state and flags,
+ * runs the one instruction with its GPR operands in r8 (reg), r9 (rm), r10 (vvvv) and memory at [rsi], and stores everything back.
+ *     void thunk(env = rdi, mem = rsi, io = rdx, flags = rcx)
+ * A trap of that instruction (floating-point exceptions) goes on at the thunk's tail, which saves the FPU state only. Used by one thread.
+ */
+#include <string.h>
+#include "backend-x86_64/x64.h"
+
+#define N_THUNKS 1024
+#define THUNK_ROOM 1024
+static struct thunk { struct ir_native n; uint8_t *code, *tail; } thunks[N_THUNKS];
+static struct thunk *running;
+static int trapped;
+
+static uint32_t hash_native(const struct ir_native *n)
+{
+    const uint8_t *p = (const uint8_t *)n;
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < sizeof *n; i++)
+        h = (h ^ p[i]) * 16777619u;
+    return h;
+}
+
+static void xsave_op(struct code_buf *c, unsigned digit)
+{
+    x64_mov_ri(c, RAX, 7);
+    x64_alu_rr(c, X64_XOR, 4, RDX, RDX);
+    x64_rm(c, x64_wide(0xae, 8, 1), digit, x64_at(R12, 0));
+}
+
+/* Returns the tail. */
+static uint8_t *emit_thunk(struct code_buf *c, const struct ir_native *n)
+{
+    static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
+    struct x64_mem mem = x64_at(R14, 0);
+    struct x64_acc a = {.reg = n->reg_role == NR_GPR ? R8 : n->reg, .vvvv = n->vvvv_role == NR_GPR ? R10 : n->vvvv};
+    for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
+        x64_push(c, saved[i]);
+    x64_mov_rr(c, 8, R12, RDI);
+    x64_mov_rr(c, 8, R14, RSI);
+    x64_mov_rr(c, 8, R13, RDX);
+    x64_mov_rr(c, 8, R15, RCX);
+    if (n->kind == NATIVE_FPU)
+        xsave_op(c, 5);
+    x64_mov_rm(c, 8, R8, x64_at(R13, 16));         /* io: d e a b c */
+    x64_mov_rm(c, 8, R9, x64_at(R13, 24));
+    x64_mov_rm(c, 8, R10, x64_at(R13, 32));
+    x64_reload_code(c, x64_at(R15, 0));
+    if (n->implied & NIMP_AX_DX) {
+        x64_mov_rr(c, 8, RAX, R8);
+        x64_mov_rr(c, 8, RDX, R9);
+    }
+    x64_native_encoding(c, n, &a, n->mem ? &mem : NULL, n->rm_role == NR_GPR ? R9 : n->rm);
+    if (n->out_ax)
+        x64_mov_rr(c, 8, R8, RAX);
+    if (n->implied & NIMP_CX_OUT)
+        x64_mov_rr(c, 8, R8, RCX);
+    x64_spill_code(c, x64_at(R15, 0));
+    x64_mov_mr(c, 8, x64_at(R13, 0), n->vvvv_out ? R10 : R8);
+    x64_mov_mr(c, 8, x64_at(R13, 8), R9);
+    uint8_t *tail = c->p;
+    if (n->kind == NATIVE_FPU) {
+        xsave_op(c, 4);
+        x64_b(c, 0xdb), x64_b(c, 0xe3);            /* fninit; MXCSR back to the C default */
+        x64_rm(c, x64_wide(0xae, 4, 1), 2, x64_at(RSP, 8 * ARRAY_SIZE(saved) + 8));
+    }
+    for (unsigned i = ARRAY_SIZE(saved); i-- > 0;)
+        x64_pop(c, saved[i]);
+    x64_b(c, 0xc3);
+    return tail;
+}
+
+uint64_t x64_native_trap(uint64_t pc, enum tcg_host_fault what)
+{
+    if (!running || pc < (uint64_t)running->code || pc >= (uint64_t)running->tail)
+        return 0;
+    trapped = 1 + (int)what;
+    return (uint64_t)running->tail;
+}
+
+static struct thunk *thunk_of(struct tcg *t, const struct ir_native *n)
+{
+    struct thunk *th = &thunks[hash_native(n) % N_THUNKS];
+    if (th->code && !memcmp(&th->n, n, sizeof *n))
+        return th;
+    if (t->buf.end - t->buf.p < THUNK_ROOM) {      /* an interpreter's cache holds nothing else */
+        t->buf.p = t->blocks_start;
+        memset(thunks, 0, sizeof thunks);
+    }
+    uint8_t *at = t->buf.p;                        /* lost when the cache is flushed: so is this table (flush_count) */
+    uint8_t *tail = emit_thunk(&t->buf, n);
+    th->n = *n;
+    th->code = at + t->buf.rx_delta;
+    th->tail = tail + t->buf.rx_delta;
+    return th;
+}
+
+int x64_run_native(struct tcg_env *env, const struct ir_native *n, uint64_t io[5], uint32_t *flags, void *mem)
+{
+    static uint32_t flushes;
+    struct tcg *t = env->tcg;
+    if (flushes != t->flush_count) {
+        memset(thunks, 0, sizeof thunks);
+        flushes = t->flush_count;
+    }
+    running = thunk_of(t, n);
+    trapped = 0;
+    uint8_t *area = (uint8_t *)tcg_cpu(env) + env->fe->fpu_offset;
+    /* the C default for MXCSR is passed on the stack, above the return address */
+    __asm__ volatile("subq $144, %%rsp\n\tmovl $0x1f80, (%%rsp)\n\tcall *%4\n\taddq $144, %%rsp"
+                     : "+D"(area), "+S"(mem), "+d"(io), "+c"(flags) : "r"(running->code) : "rax", "r8", "r9", "r10", "r11", "memory", "cc");
+    running = NULL;
+    return trapped;
+}

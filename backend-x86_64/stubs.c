@@ -1,0 +1,201 @@
+/*
+ * The code all blocks share, emitted once at the start of the cache: entering and leaving translated code, helper calls, the slow path of memory
+ * accesses, loading and saving the FPU. Stack: rsp = env in translated code; a stub that was called has its return address below env.
+ */
+#include <errno.h>
+#include <string.h>
+#include "backend-x86_64/x64.h"
+
+struct x64_stubs x64_stubs;
+uint8_t x64_contract[IR_MAX_GLOBALS];
+static const struct tcg_frontend *the_fe;
+static unsigned (*enter_fn)(struct tcg_env *, void *);
+
+/* Registers that hold globals, in the frontend's order of preference. The x86 guest's list starts rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r12 r13. */
+static const uint8_t pins[] = {RBX, RCX, RDX, R15, R14, RBP, RSI, RDI, R8, R9, R12, R13};
+
+static void contract_init(const struct tcg_frontend *fe)
+{
+    memset(x64_contract, NOREG, sizeof x64_contract);
+    for (unsigned i = 0; i < fe->n_pin && i < ARRAY_SIZE(pins); i++)
+        x64_contract[fe->pin_order[i]] = pins[i];
+}
+
+static struct x64_mem glob(unsigned g, int below) { return x64_at(RSP, (int32_t)(TCG_CPU_OFFSET + the_fe->globals[g].offset) + below); }
+
+/* below: bytes pushed under env. */
+static void save_pins(struct code_buf *c, int below)
+{
+    for (unsigned g = 0; g < the_fe->n_globals; g++)
+        if (x64_contract[g] != NOREG)
+            x64_mov_mr(c, 8, glob(g, below), x64_contract[g]);
+}
+
+static bool callee_saved(unsigned r) { return r == RBX || r == RBP || r >= R12; }
+
+static void load_pins(struct code_buf *c, int below, bool only_caller_saved)
+{
+    for (unsigned g = 0; g < the_fe->n_globals; g++)
+        if (x64_contract[g] != NOREG && !(only_caller_saved && callee_saved(x64_contract[g])))
+            x64_mov_rm(c, 8, x64_contract[g], glob(g, below));
+}
+
+static struct x64_mem env_at(size_t off, int below) { return x64_at(RSP, (int32_t)off + below); }
+#define ENVB(field, below) env_at(offsetof(struct tcg_env, field), below)
+
+static void call_abs(struct code_buf *c, const void *fn)
+{
+    x64_mov_ri(c, RAX, (uint64_t)(uintptr_t)fn);
+    x64_call_r(c, RAX);
+}
+
+static const uint8_t c_saved[] = {RBX, RBP, R12, R13, R14, R15};
+
+static void emit_enter_leave(struct code_buf *c, struct x64_stubs *s)
+{
+    s->enter = c->p;                               /* unsigned enter(env = rdi, code = rsi) */
+    for (unsigned i = 0; i < ARRAY_SIZE(c_saved); i++)
+        x64_push(c, c_saved[i]);
+    x64_mov_mr(c, 8, x64_at(RDI, offsetof(struct tcg_env, host_sp)), RSP);
+    x64_mov_rr(c, 8, RSP, RDI);
+    x64_mov_rr(c, 8, RAX, RSI);
+    load_pins(c, 0, false);
+    x64_jmp_r(c, RAX);
+
+    s->leave = c->p;                               /* eax = reason; pins are saved */
+    x64_mov_rm(c, 8, RSP, ENV_AT(host_sp));
+    for (unsigned i = ARRAY_SIZE(c_saved); i-- > 0;)
+        x64_pop(c, c_saved[i]);
+    x64_b(c, 0xc3);
+}
+
+static uint8_t *emit_exit(struct code_buf *c, struct x64_stubs *s, unsigned reason)
+{
+    uint8_t *at = c->p;
+    save_pins(c, 0);
+    x64_mov_ri(c, RAX, reason);
+    x64_jmp_to(c, s->leave);
+    return at;
+}
+
+static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg_frontend *fe)
+{
+    struct x64_mem pc = x64_at(RSP, (int32_t)(TCG_CPU_OFFSET + fe->pc_offset));
+    s->exit_site = c->p;                           /* r10 = tb, eax = exit number */
+    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
+    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    emit_exit(c, s, TCG_EXIT_SITE);
+    s->exit_poll = c->p;
+    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
+    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    emit_exit(c, s, TCG_EXIT_POLL);
+    s->exit_jmpi = c->p;                           /* rax = guest pc */
+    x64_mov_mr(c, 8, pc, RAX);
+    emit_exit(c, s, TCG_EXIT_JMPI);
+    s->exit_lookup = emit_exit(c, s, TCG_EXIT_LOOKUP);
+    s->exit_reason = c->p;
+    x64_mov_mr(c, 8, ENV_AT(exit_info), RAX);
+    emit_exit(c, s, TCG_EXIT_REASON);
+    s->fault_return = c->p;                        /* pins are saved by the signal handler */
+    x64_mov_ri(c, RAX, TCG_EXIT_UNWIND);
+    x64_jmp_to(c, s->leave);
+}
+
+/* env.ret_pc = the caller's return address, rsp 16 below env (aligned). */
+static void enter_c(struct code_buf *c)
+{
+    x64_mov_rm(c, 8, RAX, x64_at(RSP, 0));
+    x64_mov_mr(c, 8, ENVB(ret_pc, 8), RAX);
+    save_pins(c, 8);
+    x64_alu_ri(c, X64_SUB, 8, RSP, 8);
+}
+
+static void leave_c(struct code_buf *c, bool all)
+{
+    load_pins(c, 16, !all);
+    x64_alu_ri(c, X64_ADD, 8, RSP, 8);
+    x64_b(c, 0xc3);
+}
+
+static uint8_t *emit_call_stub(struct code_buf *c, bool save_fpu)
+{
+    uint8_t *at = c->p;
+    enter_c(c);
+    if (save_fpu) {
+        x64_alu_mi(c, X64_CMP, 4, ENVB(fpu_live, 16), 0);
+        uint8_t *skip = x64_jcc(c, CC_E);
+        x64_mov_mr(c, 8, ENVB(saved_misc, 16), R10);
+        x64_lea(c, 8, RDI, x64_at(RSP, 16));
+        call_abs(c, (const void *)tcg_fpu_save);
+        x64_mov_rm(c, 8, R10, ENVB(saved_misc, 16));
+        x64_patch_here(c, skip);
+    }
+    x64_lea(c, 8, RDI, x64_at(RSP, 16 + (int32_t)TCG_CPU_OFFSET));
+    x64_mov_rm(c, 8, RSI, ENVB(args[0], 16));
+    x64_mov_rm(c, 8, RDX, ENVB(args[1], 16));
+    x64_mov_rm(c, 8, RCX, ENVB(args[2], 16));
+    x64_call_r(c, R10);
+    x64_mov_rm(c, 8, R10, ENVB(code_gen, 16));
+    x64_alu_rm(c, X64_CMP, 8, R10, ENVB(salt_gens, 16));
+    uint8_t *same = x64_jcc(c, CC_E);
+    x64_mov_mr(c, 8, ENVB(saved_misc, 16), RAX);
+    x64_lea(c, 8, RDI, x64_at(RSP, 16));
+    call_abs(c, (const void *)tcg_update_salts);
+    x64_mov_rm(c, 8, RAX, ENVB(saved_misc, 16));
+    x64_patch_here(c, same);
+    leave_c(c, true);
+    return at;
+}
+
+static void emit_memory_stubs(struct code_buf *c, struct x64_stubs *s)
+{
+    s->probe[0] = c->p;                            /* rax = va, r10 = size | kind << 8 -> rax; keeps r11 */
+    x64_mov_mr(c, 8, ENVB(slow_va, 8), RAX);
+    x64_mov_mr(c, 8, ENVB(saved_r11, 8), R11);
+    enter_c(c);
+    x64_lea(c, 8, RDI, x64_at(RSP, 16));
+    x64_mov_rm(c, 8, RSI, ENVB(slow_va, 16));
+    x64_mov_rr(c, 4, RDX, R10);
+    call_abs(c, (const void *)tcg_slow_probe);
+    x64_mov_rm(c, 8, R11, ENVB(saved_r11, 16));
+    leave_c(c, false);
+
+    s->commit = c->p;
+    x64_mov_mr(c, 8, ENVB(saved_r11, 8), R11);
+    enter_c(c);
+    x64_lea(c, 8, RDI, x64_at(RSP, 16));
+    call_abs(c, (const void *)tcg_slow_commit);
+    x64_mov_rm(c, 8, R11, ENVB(saved_r11, 16));
+    leave_c(c, false);
+
+    s->fpu_load = c->p;                            /* keeps everything but rax, r10; edx:eax is the mask */
+    x64_mov_rr(c, 8, R10, RDX);
+    x64_mov_ri(c, RAX, 7);
+    x64_alu_rr(c, X64_XOR, 4, RDX, RDX);
+    x64_rm(c, x64_wide(0xae, 8, 1), 5, x64_at(RSP, 8 + (int32_t)(TCG_CPU_OFFSET + the_fe->fpu_offset)));   /* xrstor64 */
+    x64_mov_rr(c, 8, RDX, R10);
+    x64_mov_mi(c, 4, ENVB(fpu_live, 8), 1);
+    x64_b(c, 0xc3);
+}
+
+int x64_init(struct tcg *t, const struct tcg_frontend *fe)
+{
+    struct code_buf *c = &t->buf;
+    struct x64_stubs *s = &x64_stubs;
+    if (!__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("avx2"))
+        return -ENOTSUP;
+    the_fe = fe;
+    contract_init(fe);
+    emit_enter_leave(c, s);
+    emit_exits(c, s, fe);
+    s->call_regs = emit_call_stub(c, false);
+    s->call_c = emit_call_stub(c, true);
+    emit_memory_stubs(c, s);
+    if (c->p > c->end)
+        return -ENOSPC;
+    x64_trap_init(t);
+    enter_fn = (unsigned (*)(struct tcg_env *, void *))(uintptr_t)(s->enter + c->rx_delta);
+    return 0;
+}
+
+unsigned x64_enter(struct tcg_env *env, void *code) { return enter_fn(env, code); }

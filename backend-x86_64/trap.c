@@ -1,0 +1,83 @@
+/*
+ * Host traps inside translated code: division errors, unmasked floating-point exceptions, misaligned SSE operands. In a block rsp is env, so
+ * the handler finds everything from the signal frame: it saves the pinned registers, lets the frontend record the guest exception, and resumes
+ * at a stub that leaves for the run loop. The FPU state in the frame stays live: the kernel restores it.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+#include "backend-x86_64/x64.h"
+#include "core/log.h"
+
+static struct tcg *the_tcg;
+static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+enum { TRAP_DE = 0, TRAP_GP = 13, TRAP_MF = 16, TRAP_AC = 17, TRAP_XM = 19 };
+
+static int fault_of(long trap)
+{
+    switch (trap) {
+    case TRAP_DE: return TCG_FAULT_DIV;
+    case TRAP_GP: case TRAP_AC: return TCG_FAULT_GP;
+    case TRAP_MF: return TCG_FAULT_X87;
+    case TRAP_XM: return TCG_FAULT_SIMD;
+    default: return -1;
+    }
+}
+
+/* The sampling clock of a vCPU thread. In a block rsp is env. */
+static void on_sample(int sig, siginfo_t *si, void *ctx)
+{
+    const greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
+    uint64_t pc = (uint64_t)g[REG_RIP];
+    struct tcg *t = the_tcg;
+    if (t && pc >= (uint64_t)t->rx && pc < (uint64_t)t->rx + t->cache_size && g[REG_RSP] == (greg_t)(uintptr_t)si->si_value.sival_ptr)
+        tcg_sample(t, si->si_value.sival_ptr, pc);
+}
+
+static void on_trap(int sig, siginfo_t *si, void *ctx)
+{
+    ucontext_t *uc = ctx;
+    greg_t *g = uc->uc_mcontext.gregs;
+    struct tcg *t = the_tcg;
+    uint64_t pc = (uint64_t)g[REG_RIP];
+    int kind = fault_of(g[REG_TRAPNO]);
+    uint64_t tail = kind < 0 ? 0 : x64_native_trap(pc, (enum tcg_host_fault)kind);
+    if (tail) {
+        g[REG_RIP] = (greg_t)tail;
+        return;
+    }
+    if (!t || pc < (uint64_t)t->rx || pc >= (uint64_t)t->rx + t->cache_size || kind < 0) {
+        signal(sig, SIG_DFL);                      /* a bug of ours: die visibly at the same instruction */
+        return;
+    }
+    struct tcg_env *env = (struct tcg_env *)g[REG_RSP];
+    for (unsigned i = 0; i < env->fe->n_globals; i++)
+        if (x64_contract[i] != NOREG)
+            *(uint64_t *)((char *)tcg_cpu(env) + env->fe->globals[i].offset) = (uint64_t)g[greg_of[x64_contract[i]]];
+    tcg_restore_at(env, tcg_tb_by_code(t, (void *)pc), pc);
+    if (env->fault_fl == TBF_HOST)
+        env->flags = fl_from_rflags((uint64_t)g[REG_EFL]);
+    env->in_code = false;                          /* state is exact now */
+    env->fe->host_fault(tcg_cpu(env), (enum tcg_host_fault)kind);
+    env->exit_info = TCG_UNWIND_FAULT;
+    g[REG_RIP] = (greg_t)(x64_stubs.fault_return + t->buf.rx_delta);
+}
+
+void x64_trap_init(struct tcg *t)
+{
+    struct sigaction sa;
+    the_tcg = t;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_sigaction = on_trap;
+    sa.sa_flags = SA_SIGINFO | SA_NODEFER;
+    sigaction(SIGFPE, &sa, NULL);
+    sa.sa_flags |= SA_RESTART;
+    sa.sa_sigaction = on_sample;
+    sigaction(SIGPROF, &sa, NULL);
+    sa.sa_flags &= ~SA_RESTART;
+    sa.sa_sigaction = on_trap;
+    sigaction(SIGSEGV, &sa, NULL);
+    sigaction(SIGBUS, &sa, NULL);
+}

@@ -1,0 +1,73 @@
+/*
+ * One map type for guest-physical memory and for I/O ports: non-overlapping regions by address, looked up by binary search in an
+ * immutable, RCU-like sorted array that is replaced as a whole on change (readers never lock).
+ *
+ * RAM is one host mapping per region. For RAM pages a byte of tracking says why a write must be noticed
+ * (translated code, guest page tables, dirty logging); every writer that is not translated code goes through as_write/as_dma_write, which call
+ * the write hook when the byte is set. Devices are called with the machine lock held (as_* takes it when the caller does not have it).
+ * DMA reaches RAM only: a device address that is not RAM reads ones / is dropped, and is reported by -d guest.
+ */
+#ifndef CORE_ASPACE_H
+#define CORE_ASPACE_H
+#include "core/types.h"
+
+enum region_kind { REGION_RAM, REGION_ROM, REGION_IO };
+enum { TRACK_CODE = 1, TRACK_PT = 2, TRACK_DIRTY = 4 };
+
+struct region {
+    enum region_kind kind;
+    gpa_t base; uint64_t size;                 /* set by as_add; size in bytes */
+    const char *name;
+    uint8_t *host;                             /* RAM, ROM */
+    uint8_t *track;                            /* RAM, ROM: one byte a page (atomic or/and) */
+    /* IO: size is 1, 2, 4 or 8; offset is relative to the region; the value is zero-extended. Accesses wider than max_size or not
+       aligned are split by as_read/as_write into bytes or max_size pieces, in ascending order. */
+    uint64_t (*read)(void *opaque, uint64_t offset, unsigned size);
+    void (*write)(void *opaque, uint64_t offset, uint64_t val, unsigned size);
+    void *opaque;
+    unsigned max_size;                         /* IO: 0 means 4 */
+    bool enabled;                              /* is it in the map now */
+    bool no_lock;                              /* IO: callbacks need no machine lock (local APIC page) */
+};
+
+struct aspace;
+struct aspace *as_new(const char *name, unsigned addr_bits);    /* 16 for ports, 46 for memory */
+void as_free(struct aspace *);
+/* Put a region in the map; later regions win where they overlap earlier ones (priority = order of enabling). Takes the caller's struct (not copied). */
+void as_add(struct aspace *, struct region *, gpa_t base, uint64_t size);
+void as_remove(struct aspace *, struct region *);
+void as_move(struct aspace *, struct region *, gpa_t base);     /* BAR programming */
+/* RAM/ROM helper: fills host and track (lazily backed host memory) and adds the region. 0 or -ENOMEM. */
+int as_add_ram(struct aspace *, struct region *, const char *name, gpa_t base, uint64_t size, enum region_kind kind);
+/* A second window onto part of a RAM region's bytes (RAM above the PCI hole is its own region; BIOS alias under 1 MiB uses this). */
+void as_add_alias(struct aspace *, struct region *alias, const char *name, struct region *ram, uint64_t ram_off, gpa_t base, uint64_t size);
+
+/* The region holding ADDR, or NULL; *off is the offset within it, *run the bytes left in this mapped run (an overlaid region's run ends early). */
+struct region *as_find(struct aspace *, gpa_t addr, uint64_t *off, uint64_t *run);
+
+/* CPU accesses, any size 1..8, any alignment, may cross regions. Nothing there: reads ones, writes are dropped (-d guest). */
+uint64_t as_read(struct aspace *, gpa_t addr, unsigned size);
+void as_write(struct aspace *, gpa_t addr, uint64_t val, unsigned size);
+
+/* Device accesses to RAM, any length. Return 0, or -EFAULT when some part is not RAM (that part read as ones / not written). */
+int as_dma_read(struct aspace *, gpa_t addr, void *buf, size_t len);
+int as_dma_write(struct aspace *, gpa_t addr, const void *buf, size_t len);
+/* Host pointer to a run of RAM for device I/O (iovecs): bytes usable in *len (<= asked). NULL when not RAM. After writing through
+   it the device calls as_dma_dirty for what it wrote. */
+void *as_dma_ptr(struct aspace *, gpa_t addr, size_t *len, bool write);
+void as_dma_dirty(struct aspace *, gpa_t addr, size_t len);
+/* Loader only: writes RAM and ROM alike. */
+int as_load(struct aspace *, gpa_t addr, const void *buf, size_t len);
+
+/* Hook called after a write to a page whose track byte is set (bits passed); at most one user: the softmmu. */
+void as_set_write_hook(struct aspace *, void (*hook)(void *opaque, gpa_t addr, size_t len, unsigned track), void *opaque);
+/* Topology listeners (softmmu flushes, kvm re-slots): called after each change of the map. */
+void as_on_change(struct aspace *, void (*cb)(void *opaque), void *opaque);
+static inline void region_track_set(struct region *r, uint64_t off, unsigned bits) { __atomic_or_fetch(&r->track[off >> PAGE_BITS], (uint8_t)bits, __ATOMIC_SEQ_CST); }
+static inline void region_track_clear(struct region *r, uint64_t off, unsigned bits) { __atomic_and_fetch(&r->track[off >> PAGE_BITS], (uint8_t)~bits, __ATOMIC_SEQ_CST); }
+
+/* The machine lock that IO callbacks run under (recursive for the owner thread). */
+void machine_lock(void);
+void machine_unlock(void);
+bool machine_lock_held(void);
+#endif

@@ -1,0 +1,17 @@
+/* An execution engine: tcg, interp (the same with another back end), kvm. */
+#ifndef CORE_ENGINE_H
+#define CORE_ENGINE_H
+#include "core/vcpu.h"
+
+enum run_result { RUN_STOPPED, RUN_ERROR };     /* STOPPED: VCPU_EXIT was pending; see vm->request */
+
+struct engine {
+    const char *name;
+    int (*init)(struct vm *);                          /* 0 or -errno (logged) */
+    int (*vcpu_init)(struct vcpu *);                   /* creates v->cpu */
+    void (*vcpu_reset)(struct vcpu *);                 /* architectural reset */
+    enum run_result (*vcpu_run)(struct vcpu *);        /* on the vCPU's thread until stopped */
+    void (*vcpu_state_changed)(struct vcpu *);         /* cpu state was written from outside (loader, monitor): drop derived state */
+    void (*vcpu_free)(struct vcpu *);
+};
+#endif

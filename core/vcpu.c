@@ -1,0 +1,64 @@
+/*
+ * Pending work of a virtual CPU (core/vcpu.h): bits set by any thread, looked at by the vCPU's own.
+ *
+ * A sleeping vCPU waits on the pending word itself (futex): the kernel compares the word before it sleeps, so a bit set between the
+ * look and the sleep is never lost, and a setter needs no lock. That matters: interrupt controllers raise lines while they
+ * hold their own locks, from threads with and without the machine lock. The private bit WAITING says that a wake-up
+ * call is needed, so that interrupting a running vCPU costs no system call.
+ * Order: bits are stored before the poll word; an engine clears the poll word before it reads the bits.
+ */
+#include "core/vcpu.h"
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define WAITING (1u << 31)
+
+static void wake(struct vcpu *v)
+{
+    syscall(SYS_futex, &v->pending, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+    uint32_t *poll = __atomic_load_n(&v->poll_word, __ATOMIC_ACQUIRE);
+
+    if (poll)
+        __atomic_store_n(poll, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&v->pending, __ATOMIC_SEQ_CST) & WAITING)
+        wake(v);
+    pthread_cond_broadcast(&v->wake);
+    if (v->kick_engine)
+        v->kick_engine(v);
+}
+
+void vcpu_set_pending(struct vcpu *v, uint32_t bits)
+{
+    __atomic_or_fetch(&v->pending, bits, __ATOMIC_SEQ_CST);
+    vcpu_kick(v);
+}
+
+void vcpu_clear_pending(struct vcpu *v, uint32_t bits)
+{
+    __atomic_and_fetch(&v->pending, ~bits, __ATOMIC_SEQ_CST);
+}
+
+void vcpu_set_intr(struct vcpu *v, int level)
+{
+    if (!level)
+        vcpu_clear_pending(v, VCPU_INTR);
+    else if (!(__atomic_load_n(&v->pending, __ATOMIC_SEQ_CST) & VCPU_INTR))
+        vcpu_set_pending(v, VCPU_INTR);
+}
+
+void vcpu_wait(struct vcpu *v, uint32_t mask)
+{
+    for (;;) {
+        uint32_t seen = __atomic_or_fetch(&v->pending, WAITING, __ATOMIC_SEQ_CST);
+        if (seen & mask & ~WAITING)
+            break;
+        /* EAGAIN (the word changed), EINTR and spurious returns all just look again. */
+        syscall(SYS_futex, &v->pending, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    }
+    __atomic_and_fetch(&v->pending, ~WAITING, __ATOMIC_SEQ_CST);
+}

@@ -1,0 +1,537 @@
+/*
+ * Guest bytes -> struct x86_insn, from the rows of insns.def. In: up to n bytes at p and the code segment's mode. Out: a filled insn, or a
+ * status: more bytes needed, no such instruction (#UD), longer than 15 bytes (#GP). No side effects; features, CPL and control registers
+ * are not looked at: the generator gates on them.
+ *
+ * The row is found by lists[vex][map][opcode][modrm.reg], which hold only the few rows that differ in prefix, form, W or L.
+ * Conventions: string operands are OK_MEM with reg = RSI or RDI and sel = segment; insn->mem then has the source's segment only.
+ * XLAT has base RBX and no index (AL is added by the generator). SDM vol. 2 ch. 2, appendix A.
+ */
+#include "frontend-x86/rows.h"
+#include "x86/cpu.h"
+#include <string.h>
+
+struct dec { struct x86_insn *i; const uint8_t *p; unsigned pos, n; bool over, b, x, r, w, fixed_mod; uint8_t mandatory; };
+
+/* What a row wants of an instruction, in a form that is quick to compare. */
+struct want {
+    uint16_t row;
+    uint8_t pfx;            /* bit set of mandatory-prefix codes: 1 none, 2 66, 4 F2, 8 F3 */
+    uint8_t form;           /* bit set: 1 mode 64, 2 other modes, 4 register, 8 memory, 16 L0, 32 L1, 64 W0, 128 W1 */
+    int8_t rm;
+    bool w_ignored32;       /* W chooses a GPR size, and is ignored outside 64-bit mode */
+};
+struct list { uint16_t first; uint8_t n; };
+
+static struct want *wants;
+static struct want want_pool[16384];
+static struct list lists[2][4][256][8];
+static uint8_t has_modrm[2][4][256];
+struct sized { uint16_t by2, by4, by8; bool addr; };
+static struct sized sized[X86I_COUNT];
+static uint8_t has_sized[X86I_COUNT];
+
+static uint8_t pfx_set(uint8_t p)
+{
+    return p == ANY ? 15 : p == NP66 ? 3 : p == P66 ? 2 : p == PF2 ? 4 : p == PF3 ? 8 : 1;
+}
+
+static bool row_has_field(const struct x86_row *r, unsigned field)
+{
+    for (unsigned k = 0; k < 4; k++)
+        if (r->opnd[k] && x86_letters[r->opnd[k]].field == field)
+            return true;
+    return false;
+}
+
+static bool row_w_is_gpr(const struct x86_row *r)
+{
+    for (unsigned k = 0; k < 4; k++)
+        if (r->opnd[k] && x86_letters[r->opnd[k]].rsize == LS_Y)
+            return true;
+    return false;
+}
+
+static struct want want_of(unsigned n)
+{
+    const struct x86_row *r = &x86_rows[n];
+    uint32_t a = r->attr;
+    uint8_t f = 255;
+    f &= a & X86_F_I64 ? ~1 : 255;
+    f &= a & X86_F_ONLY64 ? ~2 : 255;
+    f &= a & X86_F_NOMEM ? ~8 : 255;
+    f &= a & X86_F_NOREG ? ~4 : 255;
+    f &= a & X86_F_VEXL0 ? ~32 : 255;
+    f &= a & X86_F_VEXL1 ? ~16 : 255;
+    f &= r->w == 0 ? ~128 : r->w == 1 ? ~64 : 255;
+    return (struct want){ (uint16_t)n, pfx_set(r->prefix), f, r->rm, row_w_is_gpr(r) };
+}
+
+static void set_sized(unsigned m, unsigned by2, unsigned by4, unsigned by8, bool addr)
+{
+    has_sized[m] = 1;
+    sized[m] = (struct sized){ (uint16_t)by2, (uint16_t)by4, (uint16_t)by8, addr };
+}
+
+static void init_sized(void)
+{
+    set_sized(X86I_cwde, X86I_cbw, X86I_cwde, X86I_cdqe, false);
+    set_sized(X86I_cdq, X86I_cwd, X86I_cdq, X86I_cqo, false);
+    set_sized(X86I_insd, X86I_insw, X86I_insd, X86I_insd, false);
+    set_sized(X86I_outsd, X86I_outsw, X86I_outsd, X86I_outsd, false);
+    set_sized(X86I_movsd, X86I_movsw, X86I_movsd, X86I_movsq, false);
+    set_sized(X86I_cmpsd, X86I_cmpsw, X86I_cmpsd, X86I_cmpsq, false);
+    set_sized(X86I_stosd, X86I_stosw, X86I_stosd, X86I_stosq, false);
+    set_sized(X86I_lodsd, X86I_lodsw, X86I_lodsd, X86I_lodsq, false);
+    set_sized(X86I_scasd, X86I_scasw, X86I_scasd, X86I_scasq, false);
+    set_sized(X86I_iret, X86I_iret, X86I_iretd, X86I_iretq, false);
+    set_sized(X86I_pushf, X86I_pushf, X86I_pushfd, X86I_pushfq, false);
+    set_sized(X86I_popf, X86I_popf, X86I_popfd, X86I_popfq, false);
+    set_sized(X86I_pusha, X86I_pushaw, X86I_pushal, X86I_pushal, false);
+    set_sized(X86I_popa, X86I_popaw, X86I_popal, X86I_popal, false);
+    set_sized(X86I_jecxz, X86I_jcxz, X86I_jecxz, X86I_jrcxz, true);
+    set_sized(X86I_retf, X86I_retf, X86I_retf, X86I_retfq, false);
+    set_sized(X86I_sysret, X86I_sysret, X86I_sysret, X86I_sysretq, false);
+    set_sized(X86I_sysexit, X86I_sysexit, X86I_sysexit, X86I_sysexitq, false);
+}
+
+__attribute__((constructor)) static void rows_init(void)
+{
+    static uint16_t next[2][4][256][8];
+    unsigned total = 0;
+    for (unsigned n = 0; n < x86_n_rows; n++) {
+        const struct x86_row *r = &x86_rows[n];
+        bool vex = r->attr & X86_F_VEX;
+        for (unsigned e = 0; e < 8; e++)
+            if (r->ext < 0 || r->ext == (int)e)
+                lists[vex][r->map][r->opcode][e].n++;
+        if (r->map >= 2 || (vex && r->opcode != 0x77) || r->ext >= 0 || row_has_field(r, LF_RM) || row_has_field(r, LF_REG))
+            has_modrm[vex][r->map][r->opcode] = 1;
+    }
+    struct list *l = &lists[0][0][0][0];
+    for (unsigned k = 0; k < 2 * 4 * 256 * 8; k++) {
+        l[k].first = (uint16_t)total;
+        (&next[0][0][0][0])[k] = (uint16_t)total;
+        total += l[k].n;
+    }
+    wants = want_pool;
+    for (unsigned n = 0; n < x86_n_rows && total <= sizeof(want_pool) / sizeof(want_pool[0]); n++) {
+        const struct x86_row *r = &x86_rows[n];
+        for (unsigned e = 0; e < 8; e++)
+            if (r->ext < 0 || r->ext == (int)e)
+                want_pool[next[(r->attr & X86_F_VEX) != 0][r->map][r->opcode][e]++] = want_of(n);
+    }
+    init_sized();
+}
+
+static inline uint8_t get8(struct dec *d)
+{
+    if (d->pos < d->n)
+        return d->p[d->pos++];
+    d->over = true;
+    return 0;
+}
+
+static uint64_t get_le(struct dec *d, unsigned bytes)
+{
+    uint64_t v = 0;
+    if (d->pos + bytes > d->n) {
+        d->over = true;
+        return 0;
+    }
+    memcpy(&v, d->p + d->pos, bytes);
+    d->pos += bytes;
+    return v;
+}
+
+static inline int64_t sext(uint64_t v, unsigned bytes)
+{
+    unsigned s = 64 - 8 * bytes;
+    return (int64_t)(v << s) >> s;
+}
+
+/* Legacy prefixes and REX; leaves the opcode byte. A REX counts only directly before the opcode. */
+static uint8_t get_prefixes(struct dec *d)
+{
+    struct x86_insn *i = d->i;
+    for (;;) {
+        uint8_t c = get8(d);
+        if (i->mode == X86_M64 && (c & 0xf0) == 0x40 && !d->over) {
+            i->rex = c;
+            continue;
+        }
+        switch (c) {
+        case 0x26: i->seg_override = X86_ES; break;
+        case 0x2e: i->seg_override = X86_CS; break;
+        case 0x36: i->seg_override = X86_SS; break;
+        case 0x3e: i->seg_override = X86_DS; break;
+        case 0x64: i->seg_override = X86_FS; break;
+        case 0x65: i->seg_override = X86_GS; break;
+        case 0x66: i->p66 = true; break;
+        case 0x67: i->p67 = true; break;
+        case 0xf0: i->lock = true; break;
+        case 0xf2: i->repne = true; d->mandatory = PF2; break;
+        case 0xf3: i->rep = true; d->mandatory = PF3; break;
+        default: return c;
+        }
+        i->rex = 0;
+        if (d->over)
+            return 0;
+    }
+}
+
+/* In 64-bit mode only FS and GS change anything, and a later ignored prefix does not undo an earlier FS or GS. */
+static void fix_segment64(struct dec *d)
+{
+    uint8_t seg = X86_NOREG;
+    for (unsigned k = 0; k < d->pos; k++)
+        if (d->p[k] == 0x64 || d->p[k] == 0x65)
+            seg = d->p[k] == 0x64 ? X86_FS : X86_GS;
+        else if (d->p[k] != 0x26 && d->p[k] != 0x2e && d->p[k] != 0x36 && d->p[k] != 0x3e && d->p[k] != 0x66 && d->p[k] != 0x67 && d->p[k] != 0xf0 &&
+                 d->p[k] != 0xf2 && d->p[k] != 0xf3 && (d->p[k] & 0xf0) != 0x40)
+            break;
+    d->i->seg_override = seg;
+}
+
+/* After C4 or C5. false: #UD. */
+static bool get_vex(struct dec *d, uint8_t c)
+{
+    static const uint8_t pp[4] = { 0, P66, PF3, PF2 };
+    struct x86_insn *i = d->i;
+    bool bad = i->p66 || i->rep || i->repne || i->lock || i->rex;
+    uint8_t v = get8(d), u = v;
+    i->map = 1;
+    if (c == 0xc4) {
+        u = get8(d);
+        i->map = v & 31;
+        d->x = !(v & 0x40);
+        d->b = !(v & 0x20);
+        d->w = u & 0x80;
+    }
+    d->r = !(v & 0x80);
+    i->vex = true;
+    i->vex_w = d->w;
+    i->vex_l = u & 4;
+    i->vex_v = (~u >> 3) & 15;
+    d->mandatory = pp[u & 3];
+    if (i->mode != X86_M64) {
+        d->r = d->x = d->b = false;         /* the bits are 0 when inverted, or this would have been LES/LDS; B is ignored */
+    }
+    i->opcode = get8(d);
+    return !bad && i->map >= 1 && i->map <= 3;
+}
+
+static bool get_opcode(struct dec *d)
+{
+    struct x86_insn *i = d->i;
+    uint8_t c = get_prefixes(d);
+    if (i->seg_override != X86_NOREG && i->mode == X86_M64)
+        fix_segment64(d);
+    if ((c == 0xc4 || c == 0xc5) && (i->mode == X86_M64 || (d->pos < d->n && d->p[d->pos] >= 0xc0)))
+        return get_vex(d, c);
+    if (c == 0xc4 || c == 0xc5)
+        d->over |= d->pos >= d->n;
+    d->r = i->rex & 4;
+    d->x = i->rex & 2;
+    d->b = i->rex & 1;
+    d->w = i->rex & 8;
+    if (c == 0x0f) {
+        i->map = 1;
+        c = get8(d);
+        if (c == 0x38 || c == 0x3a) {
+            i->map = c == 0x38 ? 2 : 3;
+            c = get8(d);
+        }
+    }
+    if (!d->mandatory && i->p66)
+        d->mandatory = P66;
+    i->opcode = c;
+    return true;
+}
+
+static const struct x86_row *find_row(struct dec *d)
+{
+    struct x86_insn *i = d->i;
+    unsigned op = i->opcode == 0x90 && i->map == 0 && d->b ? 0x91 : i->opcode;      /* 90 with REX.B exchanges; only without it is it NOP */
+    const struct list *l = &lists[i->vex][i->map][op][i->has_modrm ? (i->modrm >> 3) & 7 : 0];
+    unsigned pfx = pfx_set(d->mandatory);
+    unsigned base = (i->mode == X86_M64 ? 1u : 2u) | (i->has_modrm ? ((i->modrm >= 0xc0 || d->fixed_mod) ? 4u : 8u) : 0) | (i->vex && i->vex_l ? 32u : 16u);
+    for (unsigned k = 0; k < l->n; k++) {
+        const struct want *w = &wants[l->first + k];
+        unsigned need = base | (d->w && !(w->w_ignored32 && i->mode != X86_M64) ? 128u : 64u);
+        if ((w->form & need) == need && (w->pfx & pfx) && (w->rm < 0 || w->rm == (i->modrm & 7)))
+            return &x86_rows[w->row];
+    }
+    return NULL;
+}
+
+static void set_sizes(struct dec *d)
+{
+    struct x86_insn *i = d->i;
+    uint32_t a = i->row->attr;
+    if (i->mode == X86_M64) {
+        bool w = d->w && !i->vex;
+        i->opsize = (a & X86_F_F64) || w ? 8 : i->p66 ? 2 : (a & X86_F_O64) ? 8 : 4;
+        i->addrsize = i->p67 ? 4 : 8;
+    } else {
+        i->opsize = (i->mode == X86_M32) != i->p66 ? 4 : 2;
+        i->addrsize = (i->mode == X86_M32) != i->p67 ? 4 : 2;
+        d->w = i->vex ? d->w && !row_w_is_gpr(i->row) : false;
+        i->vex_w = i->vex && d->w;
+    }
+}
+
+static unsigned size_of(const struct dec *d, unsigned s)
+{
+    const struct x86_insn *i = d->i;
+    unsigned x = i->vex && i->vex_l ? 32 : 16;
+    switch (s) {
+    case LS_V: return i->opsize;
+    case LS_Z: return i->opsize == 8 ? 4 : i->opsize;
+    case LS_Y: return d->w ? 8 : 4;
+    case LS_R: return i->mode == X86_M64 ? 8 : 4;
+    case LS_X: return x;
+    case LS_XH: return x / 2;
+    case LS_XQ: return x / 4;
+    case LS_XE: return x / 8;
+    case LS_P: return i->opsize + 2u;
+    case LS_S: return i->mode == X86_M64 ? 10 : 6;
+    case LS_A: return 2u * i->opsize;
+    case LS_ENV: return i->opsize == 2 ? 14 : 28;
+    case LS_SAVE: return i->opsize == 2 ? 94 : 108;
+    default: return s;
+    }
+}
+
+static void mem16(struct dec *d)
+{
+    static const uint8_t base[8] = { X86_RBX, X86_RBX, X86_RBP, X86_RBP, X86_RSI, X86_RDI, X86_RBP, X86_RBX };
+    static const uint8_t index[8] = { X86_RSI, X86_RDI, X86_RSI, X86_RDI, X86_NOREG, X86_NOREG, X86_NOREG, X86_NOREG };
+    struct x86_insn *i = d->i;
+    unsigned mod = i->modrm >> 6, rm = i->modrm & 7;
+    i->mem.base = base[rm];
+    i->mem.index = index[rm];
+    if (mod == 0 && rm == 6) {
+        i->mem.base = X86_NOREG;
+        i->mem.disp = (int64_t)get_le(d, 2);
+    } else if (mod) {
+        i->mem.disp = sext(get_le(d, mod), mod);
+    }
+}
+
+static void mem32(struct dec *d, bool vsib)
+{
+    struct x86_insn *i = d->i;
+    unsigned mod = i->modrm >> 6, rm = i->modrm & 7, disp = mod == 1 ? 1 : mod == 2 ? 4 : 0;
+    i->mem.base = (uint8_t)(rm | (d->b ? 8 : 0));
+    if (rm == 4) {
+        uint8_t sib = get8(d);
+        unsigned index = ((sib >> 3) & 7) | (d->x ? 8 : 0);
+        i->mem.scale = sib >> 6;
+        i->mem.index = index == 4 && !vsib ? X86_NOREG : (uint8_t)index;
+        i->mem.vsib = vsib;
+        i->mem.base = (uint8_t)((sib & 7) | (d->b ? 8 : 0));
+        if (i->mem.index == X86_NOREG)
+            i->mem.scale = 0;
+        if (mod == 0 && (sib & 7) == 5) {
+            i->mem.base = X86_NOREG;
+            disp = 4;
+        }
+    } else if (mod == 0 && rm == 5) {
+        i->mem.base = X86_NOREG;
+        i->mem.rip_rel = i->mode == X86_M64;
+        disp = 4;
+    }
+    if (disp)
+        i->mem.disp = sext(get_le(d, disp), disp);
+}
+
+/* The address of a modrm memory operand; before any immediate. false: #UD. */
+static bool get_mem(struct dec *d)
+{
+    struct x86_insn *i = d->i;
+    bool vsib = false;
+    for (unsigned k = 0; k < 4; k++)
+        vsib |= i->row->opnd[k] == L_Gx || i->row->opnd[k] == L_Gh;
+    if (i->addrsize == 2) {
+        if (vsib)
+            return false;
+        mem16(d);
+    } else {
+        if (vsib && (i->modrm & 7) != 4)
+            return false;
+        mem32(d, vsib);
+    }
+    bool stack = i->mem.base == X86_RBP || i->mem.base == X86_RSP;
+    i->mem.seg = i->seg_override != X86_NOREG ? i->seg_override : stack ? X86_SS : X86_DS;
+    return true;
+}
+
+static void reg_operand(struct dec *d, struct x86_operand *o, unsigned kind, unsigned reg)
+{
+    o->kind = kind == LK_X ? (d->i->vex && d->i->vex_l ? OK_YMM : OK_XMM) : (uint8_t)kind;
+    o->reg = (uint8_t)reg;
+    if (kind == OK_GPR && o->size == 1 && !d->i->rex && reg >= 4 && reg < 8) {
+        o->kind = OK_GPRH;
+        o->reg = (uint8_t)(reg - 4);
+    } else if (kind == OK_MMX || kind == OK_ST || kind == OK_SEG) {
+        o->reg = reg & 7;
+    }
+}
+
+static void imm_operand(struct dec *d, struct x86_operand *o, const struct x86_letter_info *l)
+{
+    struct x86_insn *i = d->i;
+    unsigned bytes = l->arg;
+    if (bytes == 4)
+        bytes = l->field == LF_REL && i->mode == X86_M64 ? 4 : i->opsize == 2 ? 2 : 4;
+    else if (bytes == 8)
+        bytes = i->opsize;
+    uint64_t v = get_le(d, bytes);
+    i->imm8 = (uint8_t)(bytes == 1 ? v : i->imm8);
+    o->kind = l->kind;
+    o->imm = l->field == LF_IMM ? v : (uint64_t)sext(v, bytes);
+    if (l->field == LF_IMMS && o->size < 8)
+        o->imm &= ((uint64_t)1 << (8 * o->size)) - 1;
+}
+
+static void implied_mem(struct dec *d, struct x86_operand *o, const struct x86_letter_info *l)
+{
+    struct x86_insn *i = d->i;
+    uint8_t seg = i->seg_override != X86_NOREG ? i->seg_override : X86_DS;
+    o->kind = OK_MEM;
+    if (l->field == LF_MOFFS)
+        i->mem.disp = (int64_t)get_le(d, i->addrsize);
+    else
+        o->reg = l->arg;
+    if (l->field == LF_XLAT)
+        i->mem.base = X86_RBX;
+    o->sel = l->field == LF_STRING && l->arg == X86_RDI ? X86_ES : seg;
+    if (l->field != LF_STRING || l->arg == X86_RSI)
+        i->mem.seg = seg;
+}
+
+static bool get_operand(struct dec *d, struct x86_operand *o, unsigned letter)
+{
+    const struct x86_letter_info *l = &x86_letters[letter];
+    struct x86_insn *i = d->i;
+    o->size = (uint16_t)size_of(d, l->rsize);
+    switch (l->field) {
+    case LF_RM:
+        if (i->modrm < 0xc0 && !d->fixed_mod) {
+            o->kind = OK_MEM;
+            o->size = (uint16_t)size_of(d, l->msize);
+            o->sel = i->mem.seg;
+        } else {
+            reg_operand(d, o, l->kind, (i->modrm & 7) | (d->b ? 8 : 0));
+        }
+        break;
+    case LF_REG: reg_operand(d, o, l->kind, ((i->modrm >> 3) & 7) | (d->r ? 8 : 0)); break;
+    case LF_VVVV: reg_operand(d, o, l->kind, i->mode == X86_M64 ? i->vex_v : i->vex_v & 7); break;
+    case LF_OPCODE: reg_operand(d, o, l->kind, (i->opcode & 7) | (d->b ? 8 : 0)); break;
+    case LF_FIXED:
+        o->kind = l->kind;
+        o->reg = l->arg;
+        break;
+    case LF_IS4:
+        i->imm8 = get8(d);
+        reg_operand(d, o, l->kind, i->mode == X86_M64 ? i->imm8 >> 4 : (i->imm8 >> 4) & 7);
+        break;
+    case LF_ONE:
+        o->kind = OK_CONST1;
+        o->imm = 1;
+        break;
+    case LF_FAR:
+        o->kind = OK_FAR;
+        o->imm = get_le(d, i->opsize);
+        o->sel = (uint16_t)get_le(d, 2);
+        break;
+    case LF_IMM: case LF_IMMS: case LF_REL: imm_operand(d, o, l); break;
+    default: implied_mem(d, o, l); break;
+    }
+    return true;
+}
+
+/* Which control, debug and segment registers exist. */
+static bool regs_exist(const struct x86_insn *i)
+{
+    for (unsigned k = 0; k < i->n_opnd; k++) {
+        const struct x86_operand *o = &i->o[k];
+        if (o->kind == OK_CR && !(o->reg == 0 || (o->reg >= 2 && o->reg <= 4) || (o->reg == 8 && i->mode == X86_M64)))
+            return false;
+        if (o->kind == OK_DR && o->reg > 7)
+            return false;
+        if (o->kind == OK_SEG && (o->reg > X86_GS || (k == 0 && i->row->opnd[0] == L_Sw && o->reg == X86_CS)))
+            return false;
+    }
+    return true;
+}
+
+static bool legal(const struct dec *d)
+{
+    const struct x86_insn *i = d->i;
+    if (i->lock && !((i->row->attr & X86_F_LOCKABLE) && i->o[0].kind == OK_MEM))
+        return false;
+    if (i->vex && i->vex_v && !row_has_field(i->row, LF_VVVV))
+        return false;
+    if (i->mem.vsib) {                  /* destination, index and mask must differ */
+        if (i->o[0].reg == i->mem.index || i->o[2].reg == i->mem.index || i->o[0].reg == i->o[2].reg)
+            return false;
+    }
+    return regs_exist(i);
+}
+
+static enum x86_status short_of(const struct dec *d, unsigned n)
+{
+    d->i->len = (uint8_t)d->pos;
+    return n >= 15 ? X86_TOOLONG : X86_TRUNC;
+}
+
+static enum x86_status bad(const struct dec *d)
+{
+    d->i->len = (uint8_t)d->pos;
+    return X86_BAD;
+}
+
+enum x86_status x86_decode(struct x86_insn *i, const uint8_t *p, unsigned n, enum x86_mode mode)
+{
+    struct dec d = { .i = i, .p = p, .n = n < 15 ? n : 15 };
+    memset(i, 0, sizeof(*i));
+    i->mode = (uint8_t)mode;
+    i->seg_override = i->mem.base = i->mem.index = X86_NOREG;
+    i->mem.seg = X86_DS;
+    bool ok = get_opcode(&d);
+    if (d.over)
+        return short_of(&d, n);
+    if (!ok)
+        return bad(&d);
+    i->has_modrm = has_modrm[i->vex][i->map][i->opcode];
+    d.fixed_mod = i->map == 1 && !i->vex && i->opcode >= 0x20 && i->opcode <= 0x23;
+    if (i->has_modrm)
+        i->modrm = get8(&d);
+    if (d.over)
+        return short_of(&d, n);
+    i->row = find_row(&d);
+    if (!i->row)
+        return bad(&d);
+    i->mnem = i->row->mnem;
+    set_sizes(&d);
+    if (i->has_modrm && i->modrm < 0xc0 && !d.fixed_mod && !get_mem(&d))
+        return bad(&d);
+    while (i->n_opnd < 4 && i->row->opnd[i->n_opnd]) {
+        struct x86_operand *o = &i->o[i->n_opnd];
+        o->access = (i->row->acc >> (2 * i->n_opnd)) & 3;
+        get_operand(&d, o, i->row->opnd[i->n_opnd++]);
+    }
+    if (d.over)
+        return short_of(&d, n);
+    i->len = (uint8_t)d.pos;
+    if (!legal(&d))
+        return bad(&d);
+    if (has_sized[i->mnem] && i->row->gen != gen_native && i->row->map <= 1) {
+        const struct sized *s = &sized[i->mnem];
+        unsigned z = s->addr ? i->addrsize : i->opsize;
+        i->mnem = z == 2 ? s->by2 : z == 4 ? s->by4 : s->by8;
+    }
+    return X86_OK;
+}

@@ -1,0 +1,55 @@
+/*
+ * The x86 as the translator sees it: one struct tcg_frontend that names our stages.
+ *
+ * Pins: the registers in the order in which they deserve a host register (compilers' habits: rax, rsp, argument registers, rbx, rbp...).
+ * host_fault says which guest exception a trap of translated code stands for. No state, no locks.
+ */
+#include "frontend-x86/frontend.h"
+#include "frontend-x86/deliver.h"
+#include "frontend-x86/gen.h"
+#include "frontend-x86/raise.h"
+
+static const uint8_t pin_order[] = { X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI, X86_R8, X86_R9, X86_R12, X86_R13,
+                                     X86_R14, X86_R15, X86_R10, X86_R11 };
+
+static __attribute__((target("general-regs-only"))) void get_key(void *cpu, struct tb_key *key)
+{
+    x86_get_key(cpu, key);
+}
+
+static void host_fault(void *cpu, enum tcg_host_fault what)
+{
+    switch (what) {
+    case TCG_FAULT_DIV: x86_record(cpu, X86_DE); break;
+    case TCG_FAULT_SIMD: x86_record(cpu, ((struct x86_cpu *)cpu)->cr4 & CR4_OSXMMEXCPT ? X86_XM : X86_UD); break;
+    case TCG_FAULT_X87: x86_record(cpu, X86_MF); break;
+    case TCG_FAULT_GP: x86_record_err(cpu, X86_GP, 0); break;
+    }
+}
+
+static int disas(void *cpu, const struct tb_key *key, uint64_t pc, const uint8_t *bytes, unsigned len, char *out, size_t outlen)
+{
+    struct x86_insn insn;
+    enum x86_mode mode = key->mode & XM_CODE64 ? X86_M64 : key->mode & XM_CODE32 ? X86_M32 : X86_M16;
+    if (x86_decode(&insn, bytes, len, mode) != X86_OK || x86_disas(&insn, pc, out, outlen) < 0)
+        return -1;
+    return insn.len;
+}
+
+const struct tcg_frontend x86_frontend = {
+    .name = "x86",
+    .globals = x86_globals,
+    .n_globals = XG_DF + 1,
+    .pin_order = pin_order,
+    .n_pin = ARRAY_SIZE(pin_order),
+    .helpers = x86_helpers,
+    .n_helpers = H_COUNT,
+    .cpu_size = sizeof(struct x86_cpu),
+    .pc_offset = offsetof(struct x86_cpu, rip),
+    .fpu_offset = offsetof(struct x86_cpu, fpu),
+    .get_key = get_key,
+    .translate = x86_translate,
+    .deliver = x86_deliver,
+    .host_fault = host_fault,
+    .disas = disas,
+};

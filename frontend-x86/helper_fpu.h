@@ -1,0 +1,24 @@
+/* Helpers over the saved FPU image cpu->fpu (helper_fpu.c) and the packed words that the generators give them. */
+#ifndef FRONTEND_X86_HELPER_FPU_H
+#define FRONTEND_X86_HELPER_FPU_H
+#include "x86/cpu.h"
+
+enum { FPU_H_CODE64 = 1, FPU_H_COMPACT = 2 };
+/* gather: destination 0..3, index register 4..7, mask 8..11, scale 12..13 */
+enum { FPU_G_L = 1 << 16, FPU_G_W = 1 << 17, FPU_G_QINDEX = 1 << 18 };
+/* maskmov: data register 0..3, mask register 4..7 */
+enum { FPU_M_STORE = 1 << 16, FPU_M_L = 1 << 17, FPU_M_QUADS = 1 << 18, FPU_M_BYTES = 1 << 19, FPU_M_MMX = 1 << 20 };
+/* both: elements' addresses wrap */
+enum { FPU_ADDR32 = 1 << 24, FPU_ADDR16 = 1 << 25 };
+
+uint64_t helper_fldenv(struct x86_cpu *, uint64_t va, uint64_t opsize, uint64_t);
+uint64_t helper_fnstenv(struct x86_cpu *, uint64_t va, uint64_t opsize, uint64_t);
+uint64_t helper_fnsave(struct x86_cpu *, uint64_t va, uint64_t opsize, uint64_t);
+uint64_t helper_frstor(struct x86_cpu *, uint64_t va, uint64_t opsize, uint64_t);
+uint64_t helper_fxsave(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
+uint64_t helper_fxrstor(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
+uint64_t helper_xsave(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
+uint64_t helper_xrstor(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
+uint64_t helper_gather(struct x86_cpu *, uint64_t ea, uint64_t how, uint64_t seg);
+uint64_t helper_maskmov(struct x86_cpu *, uint64_t ea, uint64_t how, uint64_t seg);
+#endif

@@ -1,0 +1,130 @@
+/*
+ * struct mmu_ops of the x86: turns x86/walk.c's answers into rights by softmmu mode, and failures into recorded page faults.
+ *
+ * Modes: 0 supervisor; 1 supervisor to whom user pages are barred (SMAP with AC clear); 2 user. A non-canonical address in a 4-level address
+ * space is #GP(0) or #SS(0), which delivery tells apart. root and mode are called from code that is
+ * general-regs-only: they are compiled so and touch nothing but the CPU state. SDM vol. 3 ch. 4.6, 4.10.1.
+ */
+#pragma GCC target("general-regs-only")
+#include "frontend-x86/mmu_x86.h"
+#include "frontend-x86/raise.h"
+#include "core/log.h"
+#include "core/vm.h"
+
+static void perms(const struct x86_cpu *c, const struct x86_walk *w, struct mmu_walk *out)
+{
+    bool wp = (c->cr0 & CR0_WP) || !(c->cr0 & CR0_PG);
+    bool paged = (c->cr0 & CR0_PG) != 0;
+    bool super_x = w->x && !(paged && w->u && (c->cr4 & CR4_SMEP));
+    uint8_t rw = MP_R | ((w->w || !wp) && w->d ? MP_W : 0);
+    bool barred = paged && w->u && (c->cr4 & CR4_SMAP);
+    out->perm[0] = (uint8_t)(rw | (super_x ? MP_X : 0));
+    out->perm[1] = (uint8_t)((barred ? 0 : rw) | (super_x ? MP_X : 0));
+    out->perm[2] = w->u ? (uint8_t)(MP_R | (w->w && w->d ? MP_W : 0) | (w->x ? MP_X : 0)) : 0;
+}
+
+static void convert(const struct x86_cpu *c, const struct x86_walk *w, struct mmu_walk *out)
+{
+    perms(c, w, out);
+    out->gpa = w->gpa;
+    out->page_bits = w->page_bits;
+    out->global = w->g;
+    out->n_entries = w->n;
+    out->entry_size = w->entry_size;
+    for (unsigned i = 0; i < w->n; i++) {
+        out->entry[i] = w->entry[i];
+        out->entry_bits[i] = w->entry_bits[i];
+    }
+}
+
+static bool bad_address(const struct x86_cpu *c, gva_t va)
+{
+    return (c->efer & EFER_LMA) && !x86_canonical(va);
+}
+
+static struct aspace *memory(const struct x86_cpu *c)
+{
+    return c->vcpu->vm->mem;
+}
+
+/* CR3's table address and PCID, and the format bits that change how its entries are read; bit 63 keeps paging-on roots away from 0. */
+static uint64_t op_root(void *opaque)
+{
+    const struct x86_cpu *c = opaque;
+    if (!(c->cr0 & CR0_PG))
+        return 0;
+    uint64_t format = c->efer & EFER_LMA ? 3 : c->cr4 & CR4_PAE ? 2 : c->cr4 & CR4_PSE ? 1 : 0;
+    uint64_t addr = c->efer & EFER_LMA ? c->cr3 & 0x000fffffffffffffull : c->cr3 & (c->cr4 & CR4_PAE ? 0xffffffe0u : 0xfffff000u);
+    if ((c->efer & EFER_LMA) && !(c->cr4 & CR4_PCIDE))
+        addr &= PAGE_MASK;
+    return BIT(63) | format << 60 | addr;
+}
+
+/* -d mmu. A walk leaves the guest's FPU saved (softmmu/access.c), so ordinary C may be called. A root is told at its first walk. */
+static void log_walk(struct x86_cpu *c, gva_t va, enum mmu_access access, unsigned mode, const struct mmu_walk *w, uint32_t fault)
+{
+    static const char *const access_name[] = { "read", "write", "fetch" }, *const mode_name[MMU_MODES] = { "super", "super, user barred", "user" };
+    static __thread uint64_t told;                /* BIT(62) beside a root: one was told */
+    uint64_t root = op_root(c);
+    if (!log_in_range(va))
+        return;
+    if (told != (root | BIT(62))) {
+        told = root | BIT(62);
+        log_printf("mmu: root %016llx cr3 %016llx%s\n", (unsigned long long)root, (unsigned long long)c->cr3, root ? "" : " (no paging)");
+    }
+    if (w)
+        log_printf("mmu: %s (%s) va %016llx -> gpa %llx page 2^%u perm %x/%x/%x%s entry %llx\n", access_name[access], mode_name[mode], (unsigned long long)va,
+                   (unsigned long long)(w->gpa | (va & ~PAGE_MASK)), w->page_bits, w->perm[0], w->perm[1], w->perm[2], w->global ? " global" : "",
+                   (unsigned long long)(w->n_entries ? w->entry[0] : 0));
+    else
+        log_printf("mmu: %s (%s) va %016llx -> fault, error code %x pc %llx\n", access_name[access], mode_name[mode], (unsigned long long)va, fault,
+                   (unsigned long long)c->rip);
+}
+
+static int op_walk(void *opaque, gva_t va, enum mmu_access access, unsigned mode, struct mmu_walk *out)
+{
+    struct x86_cpu *c = opaque;
+    struct x86_walk w;
+    if (bad_address(c, va)) {
+        if (log_on(LOG_MMU))
+            log_walk(c, va, access, mode, NULL, 0);
+        x86_record_bad_va(c, va);
+        return -1;
+    }
+    if (x86_walk(c, memory(c), va, access, mode == 2, mode == 0, true, &w)) {
+        if (log_on(LOG_MMU))
+            log_walk(c, va, access, mode, NULL, w.fault);
+        x86_record_pf(c, va, w.fault);
+        return -1;
+    }
+    convert(c, &w, out);
+    if (log_on(LOG_MMU))
+        log_walk(c, va, access, mode, out, 0);
+    return 0;
+}
+
+/* Rights are not checked: the debugger sees all that is mapped. */
+static int op_peek(void *opaque, gva_t va, struct mmu_walk *out)
+{
+    struct x86_cpu *c = opaque;
+    struct x86_walk w;
+    if (bad_address(c, va) || x86_walk(c, memory(c), va, 0, false, true, false, &w))
+        return -1;
+    convert(c, &w, out);
+    return 0;
+}
+
+static void __attribute__((noreturn)) op_raise(void *opaque)
+{
+    x86_raise_recorded(opaque);
+}
+
+static unsigned op_mode(void *opaque)
+{
+    const struct x86_cpu *c = opaque;
+    if (c->cpl == 3)
+        return 2;
+    return (c->cr4 & CR4_SMAP) && !(c->rflags & RF_AC);
+}
+
+const struct mmu_ops x86_mmu_ops = { op_walk, op_peek, op_raise, op_root, op_mode };

@@ -1,0 +1,6 @@
+/* The x86's side of the softmmu (mmu_x86.c): walks, fault recording, identity of the address space, access mode. */
+#ifndef FRONTEND_X86_MMU_X86_H
+#define FRONTEND_X86_MMU_X86_H
+#include "softmmu/mmu.h"
+extern const struct mmu_ops x86_mmu_ops;
+#endif

@@ -1,0 +1,35 @@
+/*
+ * What decode.c, disas.c, the native generators and the decoder's tests share about the rows of insns.def: the operand letters and where each
+ * takes its operand from. It also declares every generator that a row names. Letters: legend of insns.def; SDM vol. 2 appendix A.2.
+ * Everything here is constant after x86_rows_init, which x86_decode needs to have been called once (it runs before main).
+ */
+#ifndef FRONTEND_X86_ROWS_H
+#define FRONTEND_X86_ROWS_H
+#include "frontend-x86/insn.h"
+
+enum x86_letter {
+    L__,
+#define LETTER(name, field, kind, rsize, msize, arg) L_##name,
+#include "frontend-x86/letters.def"
+#undef LETTER
+    L_COUNT
+};
+
+enum x86_field { LF_NONE, LF_RM, LF_REG, LF_VVVV, LF_IS4, LF_OPCODE, LF_IMM, LF_IMMS, LF_REL, LF_FAR, LF_MOFFS, LF_FIXED, LF_STRING, LF_XLAT, LF_ONE };
+/* Sizes that depend on the instruction; smaller numbers are bytes. */
+enum { LS_V = 600, LS_Z, LS_Y, LS_R, LS_X, LS_XH, LS_XQ, LS_XE, LS_P, LS_S, LS_A, LS_ENV, LS_SAVE };
+/* Register kinds that depend on VEX.L or on the form. */
+enum { LK_X = 64 /* XMM, or YMM when VEX.L */, LK_NOREG, LK_VSIB, LK_VSIBH };
+
+struct x86_letter_info { uint8_t field, kind; uint16_t rsize, msize; uint8_t arg; };
+extern const struct x86_letter_info x86_letters[L_COUNT];
+
+enum { NP = 0, ANY = 1, NP66 = 2, P66 = 0x66, PF2 = 0xf2, PF3 = 0xf3 };      /* x86_row.prefix */
+
+#define I(map, op, pfx, ext, rm, w, mn, gen, a, b, c, d, acc, attr, feat, fw, fu, fr) void gen(struct x86_gen *, const struct x86_insn *);
+#include "frontend-x86/insns.def"
+#undef I
+
+/* NULL when no two rows overlap and every letter is known, else what is wrong (static buffer). */
+const char *x86_rows_check(void);
+#endif

@@ -1,0 +1,263 @@
+/*
+ * The slow path of guest accesses: translate (shadow first, then the guest's own walk), then RAM, tracked store or as_read/as_write.
+ *
+ * Faults leave through ops->raise; no lock is held and nothing has been written then: an access that crosses pages translates all of them
+ * before it touches the first byte. Ordinary C: only after the guest's FPU state was saved.
+ * Manual: SDM 3A 4.6-4.8 (access rights, A and D), 8.1 (split accesses).
+ */
+#include <string.h>
+#include "softmmu/internal.h"
+
+/* Guest walk; what it finds goes into the shadow if possible. Raises on a fault. */
+static void walk_slow(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mode, gpa_t *gpa, unsigned *perm)
+{
+    struct mmu_walk w;
+    uint64_t seq;
+    bool again, cacheable;
+    unsigned tries = 0;
+
+    do {
+        again = false;
+        cacheable = true;
+        w = (struct mmu_walk){ 0 };
+        seq = __atomic_load_n(&m->drop_seq, __ATOMIC_ACQUIRE);
+        m->stats.walks++;
+        m->walk_thread = pthread_self();
+        m->walking = true;
+        int r = m->ops->walk(m->cpu, va, acc, mode, &w);
+        m->walking = false;
+        if (r)
+            m->ops->raise(m->cpu);
+        *gpa = w.gpa & PAGE_MASK;
+        *perm = w.perm[mode];
+        /* A table is tracked before its contents are believed: walk again when one was not. */
+        for (unsigned k = 0; k < w.n_entries && k < MAX_LEVELS && cacheable; k++)
+            cacheable = pt_track(m, w.entry[k], &again);
+        mmu_lock(m);
+        if (w.page_bits == 64) {
+            unsigned i = (va >> PAGE_BITS) & (N_FLAT - 1);
+            m->cur->flat = true;
+            m->flat[i].va = va & PAGE_MASK;
+            m->flat[i].gpa = *gpa;
+        } else if (cacheable && !again && seq == m->drop_seq) {
+            m->cur->flat = false;
+            shadow_make_room_locked(m);
+            if (!shadow_insert_locked(m, m->cur, va, &w))
+                again = true;           /* making room took one of its tables */
+        } else {
+            again = cacheable;
+            m->uncached |= !cacheable;
+        }
+        mmu_unlock(m);
+    } while (again && ++tries < 8);
+}
+
+/* Raises on a fault. Also installs the page in the TLB of MODE when it is RAM. */
+static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mode, struct xlat *x)
+{
+    gpa_t gpa;
+    unsigned perm;
+
+    mmu_resolve(m);
+    mmu_lock(m);
+    bool ok = shadow_xlat(m, m->cur, va, mode, &gpa, &perm) && (perm & perm_for(acc));
+    mmu_unlock(m);
+    if (!ok)
+        walk_slow(m, va, acc, mode, &gpa, &perm);
+    struct ram_run *r = run_learn(m, gpa);
+    *x = (struct xlat){ .gpa = gpa };
+    if (!r)
+        return;
+    uint64_t page = (gpa - r->start) >> PAGE_BITS;
+    x->host = r->host + (page << PAGE_BITS);
+    x->track = r->track + page;
+    x->rom = r->rom;
+    if (acc == MMU_EXEC)
+        return;
+    /* Install from the shadow only: what is not in it (any more) would not be dropped. */
+    mmu_lock(m);
+    if (shadow_xlat(m, m->cur, va, mode, &gpa, &perm) && gpa == x->gpa && (r = run_find(m, gpa)) && (perm & perm_for(acc)))
+        tlb_fill(m->cur, va, mode, perm, r, gpa);
+    mmu_unlock(m);
+}
+
+static void ld_part(struct mmu *m, const struct xlat *x, unsigned off, void *buf, unsigned len)
+{
+    uint8_t *p = buf;
+
+    if (x->host) {
+        if (len <= 8)
+            store_bytes(buf, x->host + off, len);
+        else
+            memcpy(buf, x->host + off, len);
+        return;
+    }
+    m->stats.io++;
+    for (unsigned n; len; len -= n, off += n, p += n) {
+        n = MIN(len, 8u);
+        uint64_t v = as_read(m->mem, x->gpa + off, n);
+        memcpy(p, &v, n);
+    }
+}
+
+static void st_part(struct mmu *m, const struct xlat *x, unsigned off, const void *buf, unsigned len)
+{
+    const uint8_t *p = buf;
+
+    if (x->host) {
+        if (!x->rom)
+            track_store(m, x, off, buf, len);
+        return;
+    }
+    m->stats.io++;
+    for (unsigned n; len; len -= n, off += n, p += n) {
+        uint64_t v = 0;
+        n = MIN(len, 8u);
+        memcpy(&v, p, n);
+        as_write(m->mem, x->gpa + off, v, n);
+    }
+}
+
+static unsigned page_left(gva_t va) { return PAGE_SIZE - (unsigned)(va & (PAGE_SIZE - 1)); }
+
+void *mmu_probe(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
+{
+    struct xlat x;
+
+    if (size > page_left(va))
+        return NULL;
+    mmu_resolve(m);
+    translate(m, va, acc, m->mode, &x);
+    if (!x.host || (acc == MMU_WRITE && (x.rom || __atomic_load_n(x.track, __ATOMIC_SEQ_CST))))
+        return NULL;
+    return x.host + (va & (PAGE_SIZE - 1));
+}
+
+static uint8_t *tlb_hit(struct mmu *m, gva_t va, unsigned size, bool write)
+{
+    const struct tlb_entry *t = &(*m->tlb_word)[tlb_index(va)];
+    uint64_t tag = write ? t->tag_w : t->tag_r;
+    return (va ^ tag) <= PAGE_SIZE - size ? t->host + (va & (PAGE_SIZE - 1)) : NULL;
+}
+
+uint64_t mmu_ld(struct mmu *m, gva_t va, unsigned size)
+{
+    struct xlat x, y;
+    uint64_t v = 0;
+    unsigned n = MIN(size, page_left(va));
+    uint8_t *p = tlb_hit(m, va, size, false);
+
+    if (p) {
+        store_bytes((uint8_t *)&v, p, size);
+        return v;
+    }
+    mmu_resolve(m);
+    translate(m, va, MMU_READ, m->mode, &x);
+    if (n < size)
+        translate(m, va + n, MMU_READ, m->mode, &y);
+    ld_part(m, &x, va & (PAGE_SIZE - 1), &v, n);
+    if (n < size)
+        ld_part(m, &y, 0, (uint8_t *)&v + n, size - n);
+    return v;
+}
+
+void mmu_st(struct mmu *m, gva_t va, uint64_t val, unsigned size)
+{
+    struct xlat x, y;
+    unsigned n = MIN(size, page_left(va));
+    uint8_t *p = tlb_hit(m, va, size, true);
+
+    if (p) {
+        store_bytes(p, &val, size);
+        return;
+    }
+    mmu_resolve(m);
+    translate(m, va, MMU_WRITE, m->mode, &x);
+    if (n < size)
+        translate(m, va + n, MMU_WRITE, m->mode, &y);
+    st_part(m, &x, va & (PAGE_SIZE - 1), &val, n);
+    if (n < size)
+        st_part(m, &y, 0, (uint8_t *)&val + n, size - n);
+}
+
+void mmu_check(struct mmu *m, gva_t va, size_t len, enum mmu_access acc, unsigned mode)
+{
+    struct xlat x;
+
+    while (len) {
+        size_t n = MIN(len, page_left(va));
+        translate(m, va, acc, mode, &x);
+        va += n;
+        len -= n;
+    }
+}
+
+void mmu_ld_mem(struct mmu *m, gva_t va, void *buf, size_t len, unsigned mode)
+{
+    struct xlat x;
+    uint8_t *p = buf;
+
+    if (len > page_left(va))
+        mmu_check(m, va, len, MMU_READ, mode);
+    for (size_t n; len; len -= n, va += n, p += n) {
+        n = MIN(len, page_left(va));
+        translate(m, va, MMU_READ, mode, &x);
+        ld_part(m, &x, va & (PAGE_SIZE - 1), p, (unsigned)n);
+    }
+}
+
+void mmu_st_mem(struct mmu *m, gva_t va, const void *buf, size_t len, unsigned mode)
+{
+    struct xlat x[2];
+    const uint8_t *p = buf;
+    unsigned first = (unsigned)MIN(len, page_left(va));
+
+    if (!len)
+        return;
+    if (len - first <= PAGE_SIZE) {     /* the usual case: every page translated once, before the first store may change the tables */
+        translate(m, va, MMU_WRITE, mode, &x[0]);
+        if (len > first)
+            translate(m, va + first, MMU_WRITE, mode, &x[1]);
+        st_part(m, &x[0], va & (PAGE_SIZE - 1), p, first);
+        if (len > first)
+            st_part(m, &x[1], 0, p + first, (unsigned)(len - first));
+        return;
+    }
+    mmu_check(m, va, len, MMU_WRITE, mode);
+    for (size_t n; len; len -= n, va += n, p += n) {
+        n = MIN(len, page_left(va));
+        translate(m, va, MMU_WRITE, mode, &x[0]);
+        st_part(m, &x[0], va & (PAGE_SIZE - 1), p, (unsigned)n);
+    }
+}
+
+int mmu_peek_mem(struct mmu *m, gva_t va, void *buf, size_t len)
+{
+    uint8_t *p = buf;
+
+    while (len) {
+        struct mmu_walk w = { 0 };
+        unsigned off = va & (PAGE_SIZE - 1);
+        size_t n = MIN(len, page_left(va));
+        if (m->ops->peek(m->cpu, va, &w))
+            return -1;
+        struct ram_run *r = run_learn(m, w.gpa);
+        if (!r)
+            return -1;                  /* reading a device would change it */
+        memcpy(p, r->host + ((w.gpa & PAGE_MASK) - r->start) + off, n);
+        va += n;
+        p += n;
+        len -= n;
+    }
+    return 0;
+}
+
+const uint8_t *mmu_code_page(struct mmu *m, gva_t va, gpa_t *gpa)
+{
+    struct xlat x;
+
+    mmu_resolve(m);
+    translate(m, va, MMU_EXEC, m->mode, &x);
+    *gpa = x.gpa;
+    return x.host;
+}

@@ -1,0 +1,134 @@
+/*
+ * Which bytes of RAM are translated code.
+ *
+ * In: ranges registered by the translator. Out: a call of its invalidate() before a store that changes one of those bytes, so data
+ * beside code costs a slow store but no translation. A page that takes many such stores has most likely been freed and used for data: all of
+ * its code is given up, after twice as many stores each time. DMA is noticed after the write, whatever its value.
+ * Invariant: TRACK_CODE is set on a page exactly while it has a code_page. Locks: m->lock inside, never across invalidate().
+ * Manual: SDM 3A 8.1.3 (self-modifying code).
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "core/alloc.h"
+#include "softmmu/internal.h"
+
+static struct code_page *code_find(struct mmu *m, const uint8_t *track)
+{
+    struct code_page *c = m->code_hash[ptr_hash(track)];
+    while (c && c->track != track)
+        c = c->hash_next;
+    return c;
+}
+
+static struct code_page *code_get(struct mmu *m, uint8_t *track)
+{
+    struct code_page *c = code_find(m, track);
+    if (c)
+        return c;
+    unsigned h = ptr_hash(track);
+    c = xzalloc(sizeof(*c));
+    c->track = track;
+    c->hash_next = m->code_hash[h];
+    m->code_hash[h] = c;
+    m->n_code++;
+    page_track_locked(m, track, TRACK_CODE);
+    return c;
+}
+
+static void code_unlink(struct mmu *m, struct code_page *c)
+{
+    struct code_page **p = &m->code_hash[ptr_hash(c->track)];
+    while (*p != c)
+        p = &(*p)->hash_next;
+    *p = c->hash_next;
+    __atomic_and_fetch(c->track, (uint8_t)~TRACK_CODE, __ATOMIC_SEQ_CST);
+    m->n_code--;
+    free(c);
+}
+
+static void add_in_page(struct mmu *m, gpa_t gpa, unsigned len)
+{
+    struct ram_run *r = run_learn(m, gpa);
+    if (!r)
+        return;                         /* code in MMIO is never kept by the translator */
+    mmu_lock(m);
+    struct code_page *c = code_get(m, r->track + ((gpa - r->start) >> PAGE_BITS));
+    unsigned i = 0, off = gpa & (PAGE_SIZE - 1);
+    while (i < c->n_gpa && c->gpa[i] != (gpa & PAGE_MASK))
+        i++;
+    if (i == c->n_gpa && i < ARRAY_SIZE(c->gpa))
+        c->gpa[c->n_gpa++] = gpa & PAGE_MASK;
+    for (; len; len--, off++)
+        c->bytes[off / 64] |= BIT(off % 64);
+    mmu_unlock(m);
+}
+
+void mmu_code_add(struct mmu *m, gpa_t gpa, unsigned len)
+{
+    while (len) {
+        unsigned n = MIN(len, PAGE_SIZE - (unsigned)(gpa & (PAGE_SIZE - 1)));
+        add_in_page(m, gpa, n);
+        gpa += n;
+        len -= n;
+    }
+}
+
+void mmu_code_forget_page(struct mmu *m, gpa_t page)
+{
+    struct ram_run *r = run_learn(m, page);
+    if (!r)
+        return;
+    mmu_lock(m);
+    struct code_page *c = code_find(m, r->track + ((page - r->start) >> PAGE_BITS));
+    unsigned i = 0;
+    while (c && i < c->n_gpa && c->gpa[i] != (page & PAGE_MASK))
+        i++;
+    if (c && i < c->n_gpa)
+        c->gpa[i] = c->gpa[--c->n_gpa];
+    if (c && !c->n_gpa)                 /* else: code under an alias remains; its byte map may be too large, which is harmless */
+        code_unlink(m, c);
+    mmu_unlock(m);
+}
+
+void mmu_on_code_write(struct mmu *m, void (*invalidate)(void *opaque, gpa_t gpa, unsigned len), void *opaque)
+{
+    m->invalidate = invalidate;
+    m->inv_opaque = opaque;
+}
+
+void code_store(struct mmu *m, uint8_t *track, unsigned off, unsigned len, const uint8_t *old, const uint8_t *new)
+{
+    gpa_t gpa[4];
+    unsigned n = 0, lo = PAGE_SIZE, hi = 0;
+
+    mmu_lock(m);
+    struct code_page *c = code_find(m, track);
+    for (unsigned i = 0; c && i < len; i++) {
+        unsigned b = off + i;
+        if (!(c->bytes[b / 64] >> (b % 64) & 1) || (old && old[i] == new[i]))
+            continue;
+        lo = MIN(lo, b);
+        hi = b + 1;
+    }
+    if (hi)
+        for (n = 0; n < c->n_gpa; n++)
+            gpa[n] = c->gpa[n];
+    if (c && !hi && old && ++c->beside >= BESIDE_LIMIT << m->code_floods[ptr_hash(track) % N_FLOODS]) {
+        uint8_t *k = &m->code_floods[ptr_hash(track) % N_FLOODS];
+        *k += *k < 10;
+        lo = 0;
+        hi = PAGE_SIZE;
+        for (n = 0; n < c->n_gpa; n++)
+            gpa[n] = c->gpa[n];
+    }
+    mmu_unlock(m);
+    for (unsigned i = 0; i < n && m->invalidate; i++)
+        m->invalidate(m->inv_opaque, gpa[i] + lo, hi - lo);
+}
+
+void code_free_all(struct mmu *m)
+{
+    for (unsigned i = 0; i < HASH_SIZE; i++)
+        while (m->code_hash[i])
+            code_unlink(m, m->code_hash[i]);
+}

@@ -1,0 +1,159 @@
+/*
+ * What runs while the guest owns the host's FPU [regs]: TLB refill from the shadow, changing root and mode.
+ *
+ * Compiled with -mgeneral-regs-only. Nothing here calls out of this file but ops->root and ops->mode (which keep to the same rule) and the
+ * inline functions of internal.h; the compiler must not turn a loop into a library call. What is not at hand (unknown root, no shadow
+ * entry, no permission, no TLB yet) is left to the slow path by returning NULL: an unknown root shows an empty TLB, so its
+ * first access comes to mmu_ld/mmu_st/mmu_code_page, which resolve it.
+ * Locks: m->lock for the shadow and the TLBs.
+ */
+#pragma GCC optimize("no-tree-loop-distribute-patterns")
+#include "softmmu/internal.h"
+
+static void show_tlb(struct mmu *m)
+{
+    struct tlb_entry *t = m->cur ? m->cur->tlb[m->mode] : NULL;
+    *m->tlb_word = t ? t : m->empty_tlb;
+}
+
+void mmu_set_root(struct mmu *m)
+{
+    uint64_t root = m->ops->root(m->cpu);
+
+    if (m->cur && m->cur->root == root && likely(!m->uncached))
+        return;
+    m->stats.root_switches++;
+    mmu_lock(m);
+    regions_drop(m, 0);
+    m->cur = NULL;
+    for (unsigned i = 0; i < N_SPACES; i++)
+        if (m->spaces[i].used && m->spaces[i].root == root)
+            m->cur = &m->spaces[i];
+    if (m->cur) {
+        m->cur->stamp = ++m->stamp;
+        if (unlikely(m->uncached)) {
+            m->cur->gen_lo = gen_fresh(m);
+            m->groups[m->cur->group].gen = gen_fresh(m);
+        }
+        m->gen_words[0] = m->cur->gen_lo;
+        m->gen_words[1] = m->groups[m->cur->group].gen;
+    } else {
+        m->gen_words[0] = gen_fresh(m);
+        m->gen_words[1] = gen_fresh(m);
+    }
+    show_tlb(m);
+    mmu_unlock(m);
+}
+
+void mmu_set_mode(struct mmu *m)
+{
+    m->mode = m->ops->mode(m->cpu);
+    show_tlb(m);
+}
+
+void *mmu_refill(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
+{
+    gpa_t gpa;
+    unsigned perm;
+    void *res = NULL;
+
+    if (!m->cur || (va & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
+        return NULL;
+    mmu_lock(m);
+    if (m->cur->tlb[m->mode] && shadow_xlat(m, m->cur, va, m->mode, &gpa, &perm) && (perm & perm_for(acc))) {
+        struct ram_run *r = run_find(m, gpa);
+        if (r && (acc != MMU_WRITE || (!r->rom && !__atomic_load_n(&r->track[(gpa - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))) {
+            tlb_fill(m->cur, va, m->mode, perm, r, gpa);
+            m->stats.refill_fast++;
+            res = r->host + (gpa - r->start) + (va & (PAGE_SIZE - 1));
+        }
+    }
+    mmu_unlock(m);
+    return res;
+}
+
+#define REACH 512                     /* pages looked at on each side */
+
+/* Pages [*lo, *hi) around page of r: for stores, those without a track byte. */
+static void untracked_run(const struct ram_run *r, uint64_t page, uint64_t *lo, uint64_t *hi)
+{
+    uint64_t l = page, h = page + 1, min = page > *lo + REACH ? page - REACH : *lo, max = *hi - page > REACH ? page + REACH : *hi;
+    while (l > min && !__atomic_load_n(&r->track[l - 1], __ATOMIC_SEQ_CST))
+        l--;
+    while (h < max && !__atomic_load_n(&r->track[h], __ATOMIC_SEQ_CST))
+        h++;
+    *lo = l;
+    *hi = h;
+}
+
+/* Neighbours of leaf i of sp that continue it in guest-physical memory with the same rights: [*first, *last]. */
+static void contiguous_leaves(const struct shadow_page *sp, unsigned i, unsigned *first, unsigned *last)
+{
+    uint64_t step = BIT(sp->bits);
+    unsigned n = sp_size(sp);
+    *first = *last = i;
+    if (sp->bits > PAGE_BITS)
+        return;
+    while (*first > 0 && i - *first < 64 && sp->e[*first - 1] == sp->e[*first] - step)
+        --*first;
+    while (*last + 1 < n && *last - i < 64 && sp->e[*last + 1] == sp->e[*last] + step)
+        ++*last;
+}
+
+/* reg = the part of the mapping [lo_va, +bytes) -> lo_gpa that lies in r (and, for stores, around va without a track byte). */
+static void *region_set(struct mmu *m, struct mem_region *reg, const struct ram_run *r, gva_t va, gva_t lo_va, gpa_t lo_gpa, uint64_t bytes, bool write)
+{
+    uint64_t lo = ((lo_gpa > r->start ? lo_gpa : r->start) - r->start) >> PAGE_BITS;
+    uint64_t hi = ((lo_gpa + bytes < r->end ? lo_gpa + bytes : r->end) - r->start) >> PAGE_BITS;
+    if (write)
+        untracked_run(r, (lo_gpa + (va - lo_va) - r->start) >> PAGE_BITS, &lo, &hi);
+    uint64_t start = lo_va + (r->start + (lo << PAGE_BITS) - lo_gpa);
+    for (unsigned i = 0; i < 3; i++)
+        reg->len[i] = 0;
+    reg->start = start;
+    reg->addend = (uint64_t)(uintptr_t)(r->host + (lo << PAGE_BITS)) - start;
+    for (unsigned i = 0; i < 3; i++)
+        reg->len[i] = ((hi - lo) << PAGE_BITS) - mem_region_slack(i);
+    *m->regions_live = 1;
+    m->stats.region_fills++;
+    return (void *)(uintptr_t)(va + reg->addend);
+}
+
+void *mmu_region_fill(struct mmu *m, gva_t va, unsigned size, bool write, struct mem_region *reg)
+{
+    void *res = NULL;
+    struct shadow_page *sp;
+
+    if (!m->cur || (va & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
+        return NULL;
+    mmu_lock(m);
+    uint64_t e = m->cur->flat ? 0 : shadow_lookup(m, m->cur, va, &sp);
+    if (m->cur->flat) {
+        struct ram_run *r = run_find(m, va);
+        if (r && !(write && r->rom) && !(write && __atomic_load_n(&r->track[(va - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))
+            res = region_set(m, reg, r, va, r->start, r->start, r->end - r->start, write);
+    } else if (e && (se_perm(e, m->mode) & (write ? MP_W : MP_R)) && (m->mode == 2 || !se_perm(e, 2))) {
+        unsigned first, last, i = sp_index(sp, va);
+        contiguous_leaves(sp, i, &first, &last);
+        gva_t lo_va = (va & ~(BIT(sp->bits) - 1)) - ((uint64_t)(i - first) << sp->bits);
+        uint64_t bytes = (uint64_t)(last - first + 1) << sp->bits;
+        gpa_t lo_gpa = se_gpa(sp->e[first]), gpa = lo_gpa + (va - lo_va);
+        struct ram_run *r = run_find(m, gpa);
+        if (r && (!write || (!r->rom && !__atomic_load_n(&r->track[(gpa - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST))))
+            res = region_set(m, reg, r, va, lo_va, lo_gpa, bytes, write);
+    }
+    mmu_unlock(m);
+    return res;
+}
+
+bool mmu_code_gpa_fast(struct mmu *m, gva_t va, gpa_t *gpa)
+{
+    unsigned perm;
+
+    if (!m->cur)
+        return false;
+    mmu_lock(m);
+    bool ok = shadow_xlat(m, m->cur, va, m->mode, gpa, &perm) && (perm & MP_X);
+    mmu_unlock(m);
+    return ok;
+}

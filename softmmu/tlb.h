@@ -1,0 +1,34 @@
+/* The data TLB's layout: what translated code probes inline. */
+#ifndef SOFTMMU_TLB_H
+#define SOFTMMU_TLB_H
+#include "core/types.h"
+
+#define TLB_BITS 12                 /* entries a mode */
+#define TLB_ENTRIES (1u << TLB_BITS)
+
+/*
+ * Index i of va: (va >> 12) & (TLB_ENTRIES - 1). The probe is (va ^ tag) <= 4096 - size, which leaves the offset in the page:
+ * tag == (va & PAGE_MASK) when that access may go straight to host memory at host + (va & 4095).
+ * An invalid tag must differ from every va of ITS index, so it depends on the index: tlb_invalid(i).
+ * Not valid (slow path): MMIO, ROM writes, pages with a track byte for writes, pages whose D bit is clear for writes.
+ */
+struct tlb_entry {
+    uint64_t tag_r, tag_w;
+    uint8_t *host;                  /* host address of the page (not an addend) */
+    uint64_t page_id;               /* softmmu's own: identifies the RAM page */
+};
+/*
+ * Region descriptors, for latency: an access at va is (va - start) < len, then host memory at va + addend: the addend does not depend on the address.
+ * There are three lengths, each smaller than the bytes there are by what the access may reach beyond its first byte: len[0] for accesses up to
+ * 8 bytes, len[1] up to 32, len[2] for groups of accesses within 64. The translator keeps several descriptors, by use (which base register, load
+ * or store) and privilege; the softmmu fills one at a time and empties all of them (len = 0) whenever a translation they may rest on goes,
+ * or a page in a writable one is to be tracked.
+ */
+#define MEM_REGION_SPAN 64
+struct mem_region { uint64_t start, addend, len[3]; };
+static inline unsigned mem_region_len(unsigned bytes) { return bytes <= 8 ? 0 : bytes <= 32 ? 1 : 2; }
+static inline unsigned mem_region_slack(unsigned i) { return i == 0 ? 7 : i == 1 ? 31 : 63; }
+
+static inline unsigned tlb_index(uint64_t va) { return (va >> PAGE_BITS) & (TLB_ENTRIES - 1); }
+static inline uint64_t tlb_invalid(unsigned i) { return (uint64_t)(i ^ 1) << PAGE_BITS; }
+#endif

@@ -1,0 +1,236 @@
+/*
+ * What is known of RAM pages: the runs of RAM, which pages are guest page tables, and which TLB entries must go when that changes.
+ *
+ * In: stores to pages with a track byte (from access.c), writes by DMA and by the guest's walker (the aspace's write hook).
+ * Out: dropped shadow and TLB entries, calls to the translator's invalidate.
+ * Invariant: no TLB holds tag_w for a page whose track byte is set. When a bit is set, the page's hint word names the TLB indices that were
+ * given tag_w since the last time (five at most, else all tables are searched); 12 bits do, because a TLB index is va bits 12..23.
+ * Locks: takes m->lock; invalidate is called without it.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "core/alloc.h"
+#include "softmmu/internal.h"
+
+/* The hint words of R's pages. A block that covers other blocks' pages (an alias was seen before its RAM) starts everything anew. */
+static uint64_t *hints_of(struct mmu *m, const struct region *r)
+{
+    uint8_t *lo = r->track, *hi = lo + ((r->size + PAGE_SIZE - 1) >> PAGE_BITS);
+    bool overlap = m->n_blocks == N_BLOCKS;
+
+    for (unsigned i = 0; i < m->n_blocks; i++) {
+        struct hint_block *b = &m->blocks[i];
+        if (lo >= b->lo && hi <= b->hi)
+            return b->hint + (lo - b->lo);
+        overlap |= lo < b->hi && hi > b->lo;
+    }
+    if (overlap) {
+        m->n_runs = 0;
+        flush_locked(m);
+        for (unsigned i = 0; i < m->n_blocks; i++)
+            free(m->blocks[i].hint);
+        m->n_blocks = 0;
+    }
+    m->blocks[m->n_blocks++] = (struct hint_block){ lo, hi, xzalloc((size_t)(hi - lo) * 8) };
+    return m->blocks[m->n_blocks - 1].hint;
+}
+
+struct ram_run *run_learn(struct mmu *m, gpa_t gpa)
+{
+    uint64_t off, run;
+    gpa_t page = gpa & PAGE_MASK;
+    struct region *r;
+    struct ram_run *res;
+
+    mmu_lock(m);
+    res = run_find(m, page);
+    mmu_unlock(m);
+    if (res)
+        return res;
+    r = as_find(m->mem, page, &off, &run);
+    if (!r || r->kind == REGION_IO || !r->host || !r->track || run < PAGE_SIZE || off & (PAGE_SIZE - 1))
+        return NULL;
+    run &= PAGE_MASK;
+    mmu_lock(m);
+    uint64_t *hint = hints_of(m, r) + (off >> PAGE_BITS);
+    struct ram_run n = { page, page + run, r->host + off, r->track + (off >> PAGE_BITS), hint, r->kind == REGION_ROM };
+    for (res = m->runs; res < m->runs + m->n_runs; res++)
+        if (res->end == n.end && res->start > n.start)     /* the same stretch, met lower down: extend */
+            break;
+    if (res == m->runs + N_RUNS)
+        res = m->runs;                                     /* all in use: start again, runs carry no state */
+    if (res == m->runs + m->n_runs || m->n_runs == N_RUNS)
+        m->n_runs = (unsigned)(res - m->runs) + 1;
+    *res = n;
+    mmu_unlock(m);
+    return res;
+}
+
+/* ---- TLB entries that must go ---- */
+
+static void tlb_drop_entry(struct tlb_entry *t, unsigned i)
+{
+    __atomic_store_n(&t[i].tag_r, tlb_invalid(i), __ATOMIC_RELAXED);
+    __atomic_store_n(&t[i].tag_w, tlb_invalid(i), __ATOMIC_RELAXED);
+}
+
+static void tlb_drop_in(struct tlb_entry *t, gva_t va, unsigned bits)
+{
+    uint64_t pages = bits >= 64 ? ~0ull : BIT(bits - PAGE_BITS);
+    unsigned n = pages < TLB_ENTRIES ? pages : TLB_ENTRIES, i = tlb_index(va);
+
+    for (; n; n--, i = (i + 1) & (TLB_ENTRIES - 1))
+        if (!((t[i].tag_r ^ va) >> bits) || !((t[i].tag_w ^ va) >> bits))
+            tlb_drop_entry(t, i);
+}
+
+/* VA is aligned to BITS. An invalid tag may look like an address in the range: dropping it again does no harm. */
+void tlb_drop_range(struct mmu *m, uint32_t as_mask, gva_t va, unsigned bits)
+{
+    for (; as_mask; as_mask &= as_mask - 1) {
+        struct space *s = &m->spaces[__builtin_ctz(as_mask)];
+        for (unsigned j = 0; j < MMU_MODES; j++)
+            if (s->tlb[j])
+                tlb_drop_in(s->tlb[j], va, bits);
+    }
+    regions_drop(m, 0);
+}
+
+static void tlb_bar_writes(struct tlb_entry *t, uint8_t *track, uint64_t hint)
+{
+    unsigned n = (hint >> 60) & 7;
+    if (hint >> 63) {
+        for (unsigned i = 0; i < TLB_ENTRIES; i++)
+            if (t[i].page_id == (uintptr_t)track)
+                __atomic_store_n(&t[i].tag_w, tlb_invalid(i), __ATOMIC_RELAXED);
+        return;
+    }
+    for (unsigned k = 0; k < n; k++) {
+        unsigned i = (hint >> (k * 12)) & 4095;
+        if (t[i].page_id == (uintptr_t)track)
+            __atomic_store_n(&t[i].tag_w, tlb_invalid(i), __ATOMIC_RELAXED);
+    }
+}
+
+/* From now on writes to the page must be noticed. */
+void page_track_locked(struct mmu *m, uint8_t *track, unsigned bit)
+{
+    if (__atomic_fetch_or(track, (uint8_t)bit, __ATOMIC_SEQ_CST))
+        return;                         /* something else barred the writes already */
+    m->stats.tracked_pages++;
+    regions_drop(m, m->n_regions);
+    for (unsigned b = 0; b < m->n_blocks; b++) {
+        struct hint_block *hb = &m->blocks[b];
+        if (track < hb->lo || track >= hb->hi)
+            continue;
+        uint64_t *hint = &hb->hint[track - hb->lo];
+        if (!*hint)
+            return;
+        for (unsigned i = 0; i < N_SPACES; i++)
+            for (unsigned j = 0; j < MMU_MODES; j++)
+                if (m->spaces[i].tlb[j])
+                    tlb_bar_writes(m->spaces[i].tlb[j], track, *hint);
+        *hint = 0;
+        return;
+    }
+}
+
+/* ---- guest page-table pages ---- */
+
+struct pt_page *pt_find_locked(struct mmu *m, const uint8_t *track)
+{
+    struct pt_page *pt = m->pt_hash[ptr_hash(track)];
+    while (pt && pt->track != track)
+        pt = pt->hash_next;
+    return pt;
+}
+
+/* Track the table page that holds ENTRY; *fresh is set when it was not yet. */
+bool pt_track(struct mmu *m, gpa_t entry, bool *fresh)
+{
+    struct ram_run *r = run_learn(m, entry);
+    if (!r)
+        return false;
+    uint64_t page = (entry - r->start) >> PAGE_BITS;
+    uint8_t *track = r->track + page;
+    mmu_lock(m);
+    if (!pt_find_locked(m, track)) {
+        struct pt_page *pt = xzalloc(sizeof(*pt));
+        unsigned h = ptr_hash(track);
+        *pt = (struct pt_page){ .hash_next = m->pt_hash[h], .track = track, .host = r->host + (page << PAGE_BITS) };
+        m->pt_hash[h] = pt;
+        page_track_locked(m, track, TRACK_PT);
+        *fresh = true;
+    }
+    mmu_unlock(m);
+    return true;
+}
+
+void pt_free_locked(struct mmu *m, struct pt_page *pt)
+{
+    struct pt_page **p = &m->pt_hash[ptr_hash(pt->track)];
+    while (*p != pt)
+        p = &(*p)->hash_next;
+    *p = pt->hash_next;
+    __atomic_and_fetch(pt->track, (uint8_t)~TRACK_PT, __ATOMIC_SEQ_CST);
+    m->drop_seq++;
+    free(pt);
+}
+
+static void pt_written(struct mmu *m, const uint8_t *track, unsigned off, unsigned len)
+{
+    mmu_lock(m);
+    struct pt_page *pt = pt_find_locked(m, track);
+    if (pt)
+        shadow_pt_write_locked(m, pt, off, len);
+    mmu_unlock(m);
+}
+
+/* ---- writes ---- */
+
+/* After a write that did not come through track_store: DMA, device models, the guest's walker setting A and D (which changes no mapping). */
+void track_write_hook(void *opaque, gpa_t addr, size_t len, unsigned bits)
+{
+    struct mmu *m = opaque;
+
+    if (m->walking && pthread_equal(m->walk_thread, pthread_self()))
+        return;
+    while (len) {
+        uint64_t off, run;
+        unsigned po = addr & (PAGE_SIZE - 1);
+        size_t n = MIN(len, PAGE_SIZE - po);
+        struct region *r = as_find(m->mem, addr, &off, &run);
+        if (r && r->track) {
+            uint8_t *track = &r->track[off >> PAGE_BITS];
+            po = off & (PAGE_SIZE - 1);
+            if (__atomic_load_n(track, __ATOMIC_SEQ_CST) & TRACK_CODE)
+                code_store(m, track, po, (unsigned)MIN(n, PAGE_SIZE - po), NULL, NULL);
+            if (__atomic_load_n(track, __ATOMIC_SEQ_CST) & TRACK_PT)
+                pt_written(m, track, po, (unsigned)MIN(n, PAGE_SIZE - po));
+        }
+        addr += n;
+        len -= n;
+    }
+}
+
+/* A CPU store within one page of RAM (not ROM). TRACK_DIRTY means "clean and watched": the store clears it. */
+void track_store(struct mmu *m, const struct xlat *x, unsigned off, const void *buf, unsigned len)
+{
+    uint8_t *p = x->host + off;
+    unsigned bits = __atomic_load_n(x->track, __ATOMIC_SEQ_CST);
+
+    if (!bits) {
+        store_bytes(p, buf, len);
+        return;
+    }
+    m->stats.st_tracked++;
+    if (!memcmp(p, buf, len))
+        return;
+    if (bits & TRACK_CODE)
+        code_store(m, x->track, off, len, p, buf);
+    store_bytes(p, buf, len);
+    if (bits & TRACK_PT)
+        pt_written(m, x->track, off, len);
+    if (bits & TRACK_DIRTY)
+        __atomic_and_fetch(x->track, (uint8_t)~TRACK_DIRTY, __ATOMIC_SEQ_CST);
+}

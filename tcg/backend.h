@@ -1,0 +1,25 @@
+/* What the translator asks of a host. backend-x86_64/backend.c: x64_backend. */
+#ifndef TCG_BACKEND_H
+#define TCG_BACKEND_H
+#include "tcg/env.h"
+#include "tcg/tb.h"
+
+struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; };   /* writes go to rw; code runs at rw + rx_delta */
+
+struct tcg_backend {
+    const char *name;
+    /* Emit entry, exit and slow-path stubs shared by all blocks; 0 or -errno. */
+    int (*init)(struct tcg *, const struct tcg_frontend *);
+    /* Translate; fills tb->code, exits, fault map. 0, or -ENOSPC when the buffer is full (ordinary: the cache is reset and we retry). */
+    int (*emit)(struct tcg *, const struct ir_block *, struct tb *);
+    /* Patch exit N of tb to go to dest (NULL: back to its unlinked stub). Safe while other threads run the code. */
+    void (*link)(struct tcg *, struct tb *, unsigned n, struct tb *dest);
+    /* Run translated code from CODE until it leaves; returns the tcg_exit reason (env->exit_info has the rest). */
+    unsigned (*enter)(struct tcg_env *, void *code);
+    /* Execute one native record outside translated code, for the interpreter: refs are values in and out. 0, or 1 + the enum tcg_host_fault
+       that it met; then only the FPU state (its sticky flags) has changed. */
+    int (*run_native)(struct tcg_env *, const struct ir_native *, uint64_t io[5] /* d e a b c */, uint32_t *flags, void *mem);
+    int (*disas)(const uint8_t *rx, unsigned len, uint64_t addr, void (*line)(uint64_t addr, const char *text));
+};
+extern const struct tcg_backend x64_backend;      /* backend-x86_64/backend.c */
+#endif

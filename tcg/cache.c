@@ -1,0 +1,133 @@
+/*
+ * The code cache: one memfd mapped twice, writable here and executable there, never both in one mapping. Blocks are appended; a full cache is
+ * emptied as a whole (an ordinary event). Lookup structures: a hash by (pc, physical address, mode), lists by physical page for
+ * invalidation, an array in address order to find the block of a host pc. All under t->lock.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "core/log.h"
+#include "tcg/tcg.h"
+
+#define META_SIZE (256u << 20)
+
+int tcg_cache_init(struct tcg *t, size_t size)
+{
+    int fd = memfd_create("duet-code", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
+        int err = errno;
+        log_error("code cache: memfd of %zu MiB: %s", size >> 20, strerror(err));
+        return -err;
+    }
+    t->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    t->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    close(fd);
+    if (t->rw == MAP_FAILED || t->rx == MAP_FAILED) {
+        log_error("code cache: cannot map %zu MiB executable: %s", size >> 20, strerror(errno));
+        return -ENOMEM;
+    }
+    t->cache_size = size;
+    t->buf = (struct code_buf){.rw = t->rw, .rx_delta = t->rx - t->rw, .p = t->rw, .end = t->rw + size};
+    t->meta.base = xmap(META_SIZE);
+    t->meta.cap = META_SIZE;
+    t->cap_by_code = 1u << 20;
+    t->by_code = xmap(sizeof(struct tb *) * t->cap_by_code);
+    return t->meta.base && t->by_code ? 0 : -ENOMEM;
+}
+
+static void clear_jump_caches(struct tcg *t)
+{
+    for (unsigned i = 0; i < t->n_envs; i++)
+        for (unsigned j = 0; j < 1u << TCG_JC_BITS; j++)
+            t->envs[i]->jc[j].salt = 0;
+}
+
+/* Takes the lock: a DMA write on another thread may be walking the lists. */
+void tcg_cache_flush(struct tcg *t)
+{
+    tcg_lock(t);
+    for (unsigned i = 0; i < t->n_by_code; i++)
+        for (unsigned p = 0; p < 2; p++)
+            if (t->by_code[i]->valid && t->by_code[i]->phys[p] != ~0ull && t->n_envs)
+                mmu_code_forget_page(t->envs[0]->mmu, t->by_code[i]->phys[p] & PAGE_MASK);
+    memset(t->hash, 0, sizeof t->hash);
+    memset(t->pages, 0, sizeof t->pages);
+    for (unsigned i = 0; i < t->n_envs; i++)
+        t->envs[i]->cold_tb = NULL;
+    t->n_by_code = 0;
+    t->buf.p = t->blocks_start;
+    arena_reset(&t->meta);
+    clear_jump_caches(t);
+    t->flush_count++;
+    t->n.flushes++;
+    tcg_unlock(t);
+}
+
+struct tb *tcg_tb_new(struct tcg *t)
+{
+    if (t->n_by_code + 1 >= t->cap_by_code || t->meta.used + (1u << 20) > t->meta.cap)
+        return NULL;
+    struct tb *tb = arena_alloc(&t->meta, sizeof *tb);
+    memset(tb, 0, sizeof *tb);
+    return tb;
+}
+
+/* The block is complete: make it findable. one_insn blocks are only found by host pc. */
+void tcg_tb_insert(struct tcg *t, struct tb *tb)
+{
+    tcg_lock(t);
+    t->by_code[t->n_by_code++] = tb;
+    t->n.tbs++;
+    t->n.guest_insns += tb->n_guest;
+    t->n.code_bytes += tb->code_size;
+    if (tb->one_insn) {
+        tcg_unlock(t);
+        return;
+    }
+    uint32_t h = tb_hash(tb->key.pc, tb->phys[0], tb->key.mode);
+    tb->hash_next = t->hash[h];
+    t->hash[h] = tb;
+    for (unsigned p = 0; p < 2; p++) {
+        if (tb->phys[p] == ~0ull)
+            continue;
+        unsigned ph = tb_page_hash(tb->phys[p]);
+        tb->page_next[p] = t->pages[ph];
+        t->pages[ph] = (struct tb *)((uintptr_t)tb | p);      /* low bit: which of the block's two lists goes on */
+    }
+    tb->valid = true;
+    tcg_unlock(t);
+}
+
+static bool overlaps(const struct tb *tb, unsigned p, gpa_t gpa, unsigned len)
+{
+    gpa_t start, end;
+    if (p == 0) {
+        start = tb->phys[0];
+        end = tb->phys[1] == ~0ull ? start + tb->len : (start | ~PAGE_MASK) + 1;
+    } else {
+        start = tb->phys[1] & PAGE_MASK;
+        end = start + tb->len - (PAGE_SIZE - (tb->phys[0] & ~PAGE_MASK));
+    }
+    return gpa < end && gpa + len > start;
+}
+
+/* Drop every block that has a byte in [gpa, gpa + len), which lies in one page. */
+void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len)
+{
+    struct tb *n = t->pages[tb_page_hash(gpa)], *next;
+    for (; n; n = next) {
+        struct tb *tb = (struct tb *)((uintptr_t)n & ~1ull);
+        unsigned p = (uintptr_t)n & 1;
+        next = tb->page_next[p];
+        if ((tb->phys[p] & PAGE_MASK) == (gpa & PAGE_MASK) && overlaps(tb, p, gpa, len))
+            tcg_tb_invalidate(t, tb);
+    }
+    for (n = t->pages[tb_page_hash(gpa)]; n; n = *tb_page_link(n))
+        if ((((struct tb *)((uintptr_t)n & ~1ull))->phys[(uintptr_t)n & 1] & PAGE_MASK) == (gpa & PAGE_MASK))
+            return;
+    if (t->n_envs)
+        mmu_code_forget_page(t->envs[0]->mmu, gpa & PAGE_MASK);
+}
+

@@ -1,0 +1,84 @@
+/*
+ * What translated code reaches at fixed offsets from the host stack pointer. One allocation a vCPU:
+ *
+ *     low  [ guard page | host stack for helpers, grows down | struct tcg_env | guest CPU state ]  high
+ *                                                            ^ host rsp while translated code runs
+ *
+ * so the CPU state costs no register. The guest CPU state (struct x86_cpu) starts at TCG_CPU_OFFSET.
+ * fpu_live: the host FPU holds the guest's x87/MMX/SSE/AVX state; C code that may use vector registers must not run before
+ * tcg_fpu_save. Code reached from translated code without saving is compiled -mgeneral-regs-only (Makefile: REGSONLY).
+ */
+#ifndef TCG_ENV_H
+#define TCG_ENV_H
+#include "core/types.h"
+#include "core/vcpu.h"
+#include "softmmu/mmu.h"
+
+/* Canonical flags word: bits 8..15 as LAHF's AH (SF ZF - AF - PF - CF), bit 0 OF. */
+static inline uint32_t fl_from_rflags(uint64_t f) { return (uint32_t)((f & 0xd5) << 8 | ((f >> 11) & 1)); }
+static inline uint32_t fl_to_rflags(uint32_t w) { return ((w >> 8) & 0xd5) | (w & 1) << 11; }
+
+struct tcg_jc_entry { uint64_t va, salt; void *code; uint64_t pad; };       /* salt 0: empty; see tcg/fast.c */
+#define TCG_JC_BITS 12
+
+/* Region descriptors (softmmu/tlb.h): by privilege bank (0 supervisor, 1 user), then by use: base register, absolute addresses, segment bases. */
+#define TCG_REGION_ABS 16
+#define TCG_REGION_SEG 17
+#define TCG_REGION_USES 18
+#define TCG_REGIONS (2 * TCG_REGION_USES)          /* for loads; as many again for stores */
+
+struct tcg_env {
+    /* 0 */ uint32_t poll;                 /* nonzero: leave at the next loop edge or indirect branch (vcpu->poll_word) */
+    /* 4 */ uint32_t flags;                /* canonical place of the flags value at block edges and in helpers */
+    /* 8 */ struct tlb_entry *tlb;         /* data TLB of the current address space and mode (softmmu keeps it) */
+    /* 16 */ uint64_t salt[2];             /* numbers of (mode, code generation) for the low and the high half of the address space */
+    /* 32 */ uint32_t code_gen[2];         /* equal number = same code mapping (guards cross-page links); from softmmu */
+    /* 40 */ uint32_t fpu_live; uint32_t fpu_pad;
+    /* 48 */ uint64_t spill[6];            /* backend: temps and saved scratch */
+    /* 96 */ uint64_t ret_pc;              /* host return address of the helper or slow path being run: the key to guest pc and flags */
+    /* 104 */ void *host_sp;               /* C stack to return to */
+    /* 112 */ uint64_t exit_info;          /* why translated code was left: enum tcg_exit | site */
+    /* 120 */ uint64_t pad;
+    /* 128 */ uint8_t bounce[64] __attribute__((aligned(64)));   /* memory operand of a slow access (MMIO, page crossing) */
+    uint64_t args[3];                      /* of the helper being called */
+    uint64_t slow_va; uint32_t slow_size, slow_kind;       /* of the access in bounce */
+    uint64_t saved_r11, saved_misc;        /* scratch kept over a slow path */
+    uint64_t salt_gens;                    /* code_gen pair that salt[] was made for */
+    uint32_t salt_mode; uint32_t salt_pad; uint64_t salt_cs_base;
+    struct mem_region region[2 * TCG_REGIONS];
+    uint64_t regions_live;                 /* some of them may be in use */
+    int32_t region_turn; uint32_t region_pad;      /* user-mode misses until the softmmu is asked for a larger run */
+    uint64_t slots[64];                    /* spilled temps */
+    uint32_t saved_flags;                  /* of an instruction on the bounce buffer, until its store is done */
+    bool one_insn;                         /* the block being made or run is a single uncached instruction */
+    bool need_deliver;                     /* the run loop must ask the frontend before it goes on */
+    uint8_t fault_fl;                      /* enum tb_fl_where of the point found by tcg_restore_at */
+    struct tb *cold_tb;                    /* a block to be retranslated (tcg_sample) */
+    struct tb *interp_tb;                  /* block being interpreted */
+    void *interp;                          /* struct interp_state */
+    struct mmu *mmu;
+    struct vcpu *vcpu;
+    struct tcg *tcg;
+    const struct tcg_frontend *fe;
+    void *host_unwind[8];                  /* __builtin_setjmp buffer of the run loop */
+    bool in_code;                          /* translated code (or a helper it called) is running: unwinding rebuilds pc and flags */
+    uint8_t *stack_base; size_t stack_size;
+    uint64_t stat_insns;                   /* -d exec counters */
+    struct tcg_jc_entry jc[1 << TCG_JC_BITS];
+} __attribute__((aligned(64)));
+
+#define TCG_CPU_OFFSET sizeof(struct tcg_env)
+static inline void *tcg_cpu(struct tcg_env *e) { return (char *)e + TCG_CPU_OFFSET; }
+static inline struct tcg_env *tcg_env_of(void *cpu) { return (struct tcg_env *)((char *)cpu - TCG_CPU_OFFSET); }
+
+/* Store the live host FPU state into the guest CPU state (frontend's fpu area) and load the C environment's; no-op when not live. */
+void tcg_fpu_save(struct tcg_env *);
+void tcg_fpu_load(struct tcg_env *);           /* the reverse */
+
+/* Leave the helper or slow path now, noreturn. The guest's pc and flags are first rebuilt for the instruction being executed.
+   TCG_UNWIND_FAULT: the frontend has recorded a pending exception; the run loop delivers it. */
+enum tcg_unwind { TCG_UNWIND_FAULT = 1, TCG_UNWIND_LOOKUP, TCG_UNWIND_ONE_INSN };
+void tcg_unwind(struct tcg_env *, enum tcg_unwind) __attribute__((noreturn));
+/* The same rebuilding without leaving (helpers that must see exact pc/flags; they are exact already on entry to an IR call). */
+void tcg_restore_state(struct tcg_env *);
+#endif

@@ -1,0 +1,280 @@
+/*
+ * What runs between blocks without leaving for ordinary C: resolving exits, linking, jump-cache fills, the slow path of memory accesses. Compiled
+ * general-regs-only: the guest's values may be in the host FPU throughout. Anything that may call the C library first saves the FPU.
+ */
+#include "tcg/tcg.h"
+
+void tcg_unlink_in(struct tcg *t, struct tb *tb)
+{
+    struct tb_exit *e = tb->in, *next;
+    for (; e; e = next) {
+        next = e->next_in;
+        t->be->link(t, e->owner, e->n, NULL);
+        e->dest = NULL;
+    }
+    tb->in = NULL;
+}
+
+struct tb *tcg_find(struct tcg_env *env, const struct tb_key *key)
+{
+    struct tcg *t = env->tcg;
+    gpa_t gpa, gpa2;
+    if (!mmu_code_gpa_fast(env->mmu, key->pc, &gpa))
+        return NULL;
+    gpa = (gpa & PAGE_MASK) | (key->pc & ~PAGE_MASK);
+    struct tb *tb = t->hash[tb_hash(key->pc, gpa, key->mode)];
+    for (; tb; tb = tb->hash_next) {
+        if (tb->key.pc != key->pc || tb->phys[0] != gpa || tb->key.mode != key->mode || tb->key.cs_base != key->cs_base)
+            continue;
+        if (tb->phys[1] != ~0ull && (!mmu_code_gpa_fast(env->mmu, (key->pc | ~PAGE_MASK) + 1, &gpa2) || (gpa2 & PAGE_MASK) != tb->phys[1]))
+            continue;
+        return tb;
+    }
+    return NULL;
+}
+
+/* A salt is a number for one (mode, code base, code generation): equal salts, same meaning of a linear pc. */
+static uint64_t salt_of(struct tcg *t, uint32_t mode, uint64_t cs_base, uint32_t gen)
+{
+    unsigned slot = (mode * 31 + gen * 7) % ARRAY_SIZE(t->salts);
+    if (t->salts[slot].salt && t->salts[slot].mode == mode && t->salts[slot].gen == gen && t->salts[slot].cs_base == cs_base)
+        return t->salts[slot].salt;
+    t->salts[slot].mode = mode;
+    t->salts[slot].gen = gen;
+    t->salts[slot].cs_base = cs_base;
+    return t->salts[slot].salt = ++t->next_salt;
+}
+
+static uint64_t gens(const struct tcg_env *env) { return (uint64_t)env->code_gen[1] << 32 | env->code_gen[0]; }
+
+static void set_salts(struct tcg_env *env, const struct tb_key *key)
+{
+    struct tcg *t = env->tcg;
+    tcg_lock(t);
+    env->salt[0] = salt_of(t, key->mode, key->cs_base, env->code_gen[0]);
+    env->salt[1] = salt_of(t, key->mode | 1u << 31, key->cs_base, env->code_gen[1]);
+    tcg_unlock(t);
+    env->salt_mode = key->mode;
+    env->salt_cs_base = key->cs_base;
+    env->salt_gens = gens(env);
+}
+
+void tcg_salts_for(struct tcg_env *env, const struct tb_key *key)
+{
+    if (key->mode != env->salt_mode || key->cs_base != env->salt_cs_base || gens(env) != env->salt_gens)
+        set_salts(env, key);
+}
+
+void tcg_update_salts(struct tcg_env *env)
+{
+    struct tb_key key = {.mode = env->salt_mode, .cs_base = env->salt_cs_base};
+    set_salts(env, &key);
+}
+
+static uint64_t *pc_word(struct tcg_env *env) { return (uint64_t *)((char *)tcg_cpu(env) + env->fe->pc_offset); }
+
+static void jc_fill(struct tcg_env *env, const struct tb *tb)
+{
+    if (tb->key.cs_base)
+        return;
+    struct tcg_jc_entry *e = &env->jc[tcg_jc_index(tb->key.pc)];
+    tcg_lock(env->tcg);                            /* a DMA write may be invalidating it right now, on another thread */
+    if (tb->valid) {
+        e->va = tb->key.pc;
+        e->salt = env->salt[tb->key.pc >> 63];
+        e->code = tb->code;
+    }
+    tcg_unlock(env->tcg);
+}
+
+/* Exit n of FROM goes to DEST from now on. */
+static void link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct tb *dest)
+{
+    struct tcg *t = env->tcg;
+    struct tb_exit *e = &from->exits[n];
+    if (from->key.mode != dest->key.mode || from->key.cs_base != dest->key.cs_base)
+        return;
+    tcg_lock(t);
+    if (!from->valid || !dest->valid) {            /* asked under the lock: DMA invalidates from another thread */
+        tcg_unlock(t);
+        return;
+    }
+    if (e->dest) {                                 /* stale generation: leave the old list first */
+        struct tb_exit **at = &e->dest->in;
+        while (*at != e)
+            at = &(*at)->next_in;
+        *at = e->next_in;
+    }
+    e->dest = dest;
+    e->next_in = dest->in;
+    dest->in = e;
+    e->gen_value = env->code_gen[dest->key.pc >> 63];
+    t->be->link(t, from, n, dest);
+    t->n.links++;
+    tcg_unlock(t);
+}
+
+static bool pending(struct tcg_env *env) { return __atomic_load_n(&env->poll, __ATOMIC_ACQUIRE) || __atomic_load_n(&env->vcpu->pending, __ATOMIC_ACQUIRE); }
+
+/* Run from CODE; blocks that are known are entered without leaving this function. Returns when something else is to be done, with an exact
+   state at a guest instruction boundary: the last exit reason. */
+unsigned tcg_chain(struct tcg_env *env, void *code)
+{
+    struct tb_key key;
+    uint32_t flushes = env->tcg->flush_count;
+    for (;;) {
+        env->in_code = true;
+        unsigned r = env->tcg->be->enter(env, code);
+        env->in_code = false;
+        env->tcg->n.exits[r]++;
+        struct tb *from = NULL, *to;
+        unsigned n = 0;
+        if (r == TCG_EXIT_SITE || r == TCG_EXIT_POLL) {
+            from = (struct tb *)env->exit_info;
+            n = (unsigned)env->saved_misc;
+            *pc_word(env) = from->exits[n].pc;
+        }
+        if (r == TCG_EXIT_POLL || r == TCG_EXIT_REASON || r == TCG_EXIT_UNWIND || flushes != env->tcg->flush_count)
+            return r == TCG_EXIT_SITE ? TCG_EXIT_LOOKUP : r;
+        if (r == TCG_EXIT_LOOKUP ? pending(env) : env->poll)
+            return TCG_EXIT_POLL;
+        env->fe->get_key(tcg_cpu(env), &key);
+        tcg_salts_for(env, &key);
+        to = tcg_find(env, &key);
+        if (!to)
+            return r;
+        if (from)
+            link_exit(env, from, n, to);
+        else
+            jc_fill(env, to);
+        code = to->code;
+    }
+}
+
+#define MISS_LIMIT 32                 /* so many misses ... */
+#define REGION_TURN 15                /* user-mode misses that the TLB serves between two that come here */
+#define MISS_CYCLES 1800               /* ... at most so far apart on the average: the descriptor costs more than it saves */
+
+/* A region missed at the instruction that called: one that keeps missing gets a block with TLB probes instead. cost: in misses. */
+static void note_region_miss(struct tcg_env *env, unsigned cost)
+{
+    struct tcg *t = env->tcg;
+    uint64_t at = env->ret_pc, now = __builtin_ia32_rdtsc();
+    unsigned i = (at ^ at >> 10) & 1023;
+    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (cost > 1 ? 32 : 1);      /* a dear one costs a translation: they are far apart */
+    env->region_turn = REGION_TURN;
+    if (t->region_miss[i].at != at || now - t->region_miss[i].tsc > window) {
+        t->region_miss[i].at = at;
+        t->region_miss[i].tsc = now;
+        t->region_miss[i].n = 0;
+    }
+    t->region_miss[i].n += cost;
+    if (t->region_miss[i].n < MISS_LIMIT)
+        return;
+    struct tb *tb = tcg_tb_by_code(t, (void *)at);
+    if (!tb || !tb->valid)
+        return;
+    uint64_t pc = tcg_guest_pc_at(tb, at) + tb->key.cs_base;
+    t->tlb_only[tcg_pc_slot(pc)] = pc;
+    tcg_lock(t);
+    tcg_tb_invalidate(t, tb);
+    tcg_unlock(t);
+}
+
+/* From the sampling signal: host pc RX was running. A block met often is worth being made anew with region descriptors. */
+void tcg_sample(struct tcg *t, struct tcg_env *env, uint64_t rx)
+{
+    struct tb *tb = tcg_tb_by_code(t, (void *)rx);
+    if (!tb || !tb->valid || tb->hot || ++tb->samples < TCG_HOT_SAMPLES)
+        return;
+    t->hot[tcg_pc_slot(tb->key.pc)] = tb->key.pc;
+    env->cold_tb = tb;
+    __atomic_store_n(&env->poll, 1, __ATOMIC_RELEASE);
+}
+
+/* In the run loop: the block that was found hot makes room for its better self. */
+void tcg_retire(struct tcg_env *env)
+{
+    struct tb *tb = env->cold_tb;
+    env->cold_tb = NULL;
+    tcg_lock(env->tcg);
+    tcg_tb_invalidate(env->tcg, tb);
+    tcg_unlock(env->tcg);
+}
+
+void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
+{
+    unsigned size = size_kind & 0xff, kind = (size_kind >> 8) & 0xff;
+    enum mmu_access access = kind == 1 ? MMU_READ : MMU_WRITE;
+    unsigned region = (unsigned)(size_kind >> 16) & 0xff;
+    bool restart = size_kind >> 30 & 1, live;
+    uint64_t tracked = mmu_stats(env->mmu)->tracked_pages;
+    void *p = NULL;
+    if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instruction runs alone */
+        struct mem_region *r = &env->region[region - 1];
+        bool ok = mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
+        note_region_miss(env, ok ? 1 : MISS_LIMIT / 4);
+        if (!ok)
+            tcg_unwind(env, TCG_UNWIND_ONE_INSN);
+        return NULL;
+    }
+    if ((size_kind >> 24 & 1) && (va & (size - 1))) {
+        tcg_fpu_save(env);
+        tcg_restore_state(env);
+        env->fe->host_fault(tcg_cpu(env), TCG_FAULT_GP);
+        tcg_unwind(env, TCG_UNWIND_FAULT);
+    }
+    if (region) {
+        p = mmu_region_fill(env->mmu, va, size, access == MMU_WRITE, &env->region[region - 1]);
+        note_region_miss(env, 1);
+    }
+    if (!p)
+        p = mmu_refill(env->mmu, va, size, access);
+    if (p)
+        return p;
+    live = env->fpu_live;
+    tcg_fpu_save(env);
+    p = mmu_probe(env->mmu, va, size, access);
+    if ((va ^ (va + size - 1)) & PAGE_MASK) {      /* both pages, before anything is read or written */
+        mmu_probe(env->mmu, va, 1, access);
+        mmu_probe(env->mmu, (va + size - 1) & PAGE_MASK, 1, access);
+    }
+    if (restart && mmu_stats(env->mmu)->tracked_pages != tracked)
+        tcg_unwind(env, TCG_UNWIND_LOOKUP);        /* nothing of the instruction was done yet */
+    if (!p) {
+        env->slow_size = size;
+        env->slow_kind = kind;
+        if (kind != 2)
+            for (unsigned i = 0; i < size;) {
+                unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
+                uint64_t v = mmu_ld(env->mmu, va + i, k);
+                for (unsigned j = 0; j < k; j++)
+                    env->bounce[i + j] = (uint8_t)(v >> (8 * j));
+                i += k;
+            }
+        if (kind == 1)
+            p = env->bounce;
+    }
+    if (live)
+        tcg_fpu_load(env);
+    return p;
+}
+
+void tcg_slow_commit(struct tcg_env *env)
+{
+    bool live = env->fpu_live;
+    unsigned size = env->slow_size;
+    tcg_fpu_save(env);
+    for (unsigned i = 0; i < size;) {
+        unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
+        uint64_t v = 0;
+        for (unsigned j = 0; j < k; j++)
+            v |= (uint64_t)env->bounce[i + j] << (8 * j);
+        mmu_st(env->mmu, env->slow_va + i, v, k);
+        i += k;
+    }
+    if (gens(env) != env->salt_gens)
+        tcg_update_salts(env);
+    if (live)
+        tcg_fpu_load(env);
+}

@@ -1,0 +1,77 @@
+/*
+ * Translation blocks, the code cache and the lookup structures (tcg/cache.c, tcg/link.c, tcg/exec.c).
+ */
+#ifndef TCG_TB_H
+#define TCG_TB_H
+#include "tcg/frontend.h"
+
+#define TB_MAX_EXITS 66
+
+enum tb_fl_where {           /* where the flags value is at a point where guest state may be asked for */
+    TBF_MEM,                 /* env->flags */
+    TBF_HOST,                /* host EFLAGS (host faults only) */
+    TBF_RECIPE,              /* recompute: recipes[arg] */
+};
+
+/* How to recompute flags from guest registers that still hold what they need. a and b: global numbers, or constants when *_const. */
+enum tb_recipe_op { RECIPE_CMP /* of a - b */, RECIPE_AND /* of a & b */, RECIPE_ADDR /* of an addition with result a and addend b */,
+                    RECIPE_SUBR /* of a subtraction with result a and subtrahend b */ };
+struct tb_recipe { uint8_t op, size; bool a_const, b_const; uint64_t a, b; };
+
+struct tb_point { uint32_t off; uint16_t gi; uint8_t fl; uint8_t recipe; };      /* off: host pc - tb->code */
+
+/*
+ * With -d count: a stretch of a block's code and how often it was run. Stretches: the FPU check at entry; from there to a way out, for each; a direct
+ * exit's spill, and its guard with the jump. The code that counts is not counted, nor is anything out of line but exits. Kept until the program
+ * ends, whatever becomes of the block. Approximate where a block branches inside itself: both sides are counted.
+ */
+struct tb_count {
+    struct tb_count *next;
+    uint64_t runs;                   /* incremented by the block */
+    uint32_t guest, host;            /* guest instructions completed, host instructions, of one run */
+    uint32_t from, to;               /* the stretch's offsets */
+    uint32_t code, code_end;         /* ... and those of the code that counts it */
+};
+
+/*
+ * A direct exit. Code, offsets from tb->code:  [patch: jcc/jmp rel32] -> body: spill flags -> guard: poll, code generation -> link: jmp rel32
+ * -> stub (unlinked). Linking sets link's target, and lets patch skip the spill, or everything, when the entered block does not need flags.
+ */
+struct tb_exit {
+    uint32_t patch;          /* rel32 of the jump that starts this exit; 0 when body is fallen into */
+    uint32_t body, guard, link, stub;
+    uint32_t gen;            /* imm32 of the code generation to compare, 0 when the target is in this page */
+    uint32_t gen_value;      /* set before linking */
+    uint64_t pc;             /* guest pc of the target */
+    struct tb *dest;         /* linked to, or NULL */
+    struct tb_exit *next_in; /* list of exits linked into dest */
+    struct tb *owner;
+    uint8_t n;
+    bool spills;             /* body spills flags that are only in EFLAGS */
+    bool rebuild;            /* ... from the recipe: EFLAGS are gone */
+    bool backward;
+    bool fpu_live;           /* the FPU is the guest's when this exit is taken */
+    uint8_t recipe;          /* 1 + the recipe that can replace the spill; 0 none */
+};
+
+struct tb {
+    struct tb_key key;
+    gpa_t phys[2];           /* guest-physical address of the first byte; page of the rest when it crosses, else ~0 */
+    uint16_t len, n_guest;
+    bool needs_flags;        /* flags at entry are read, or could be shown by a fault before they are redefined */
+    bool valid, one_insn, uses_fpu;
+    bool hot;                /* made with region descriptors */
+    uint8_t samples;
+    uint8_t *code; uint32_t code_size;          /* rx address */
+    uint16_t fpu_entry;      /* offset of the entry for those who know that the FPU is the guest's */
+    struct ir_guest_insn *guest;
+    struct tb_point *points; unsigned n_points;
+    struct tb_recipe *recipes; unsigned n_recipes;
+    struct tb_exit *exits; unsigned n_exits;
+    struct tb_exit *in;      /* exits of other blocks linked to this one */
+    struct tb *hash_next, *page_next[2];
+    struct ir_block *ir;     /* kept for the interpreter only */
+};
+
+struct tcg;
+#endif

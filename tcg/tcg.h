@@ -1,0 +1,113 @@
+/*
+ * The translator as its parts see it, and what vmm calls. One struct tcg a machine; code cache and lookup structures are shared by its
+ * vCPUs. Lock: t->lock protects everything here but emitted code itself; taken by fast.c's lookups as a spin lock (they may not call libc).
+ */
+#ifndef TCG_TCG_H
+#define TCG_TCG_H
+#include "tcg/backend.h"
+#include "tcg/env.h"
+#include "tcg/frontend.h"
+#include "tcg/tb.h"
+
+#define TCG_ARGS 3
+#define TCG_HOT_SAMPLES 2             /* of a 1 kHz clock of the thread's CPU time */
+#define TB_HASH_BITS 15
+#define TB_PAGE_HASH_BITS 14
+
+/* Why translated code was left: the value of backend->enter. */
+enum tcg_exit {
+    TCG_EXIT_SITE,           /* an exit without a link: env->exit_info is the struct tb_exit */
+    TCG_EXIT_JMPI,           /* indirect jump that missed the jump cache; pc stored */
+    TCG_EXIT_LOOKUP,         /* pc stored, mode may have changed */
+    TCG_EXIT_POLL,           /* pending work; pc stored */
+    TCG_EXIT_REASON,         /* IR exit: env->exit_info = imm; pc stored */
+    TCG_EXIT_UNWIND,         /* tcg_unwind or a host fault: state restored; env->exit_info = enum tcg_unwind */
+};
+
+struct tcg_counters { uint64_t tbs, guest_insns, ir_ops, code_bytes, flushes, invalidations, exits[8], links, lookups_slow; };
+
+struct tcg {
+    const struct tcg_frontend *fe;
+    const struct tcg_backend *be;
+    struct aspace *mem;
+    bool interp;
+    unsigned max_insns;              /* guest instructions a block (-one-insn-per-tb: 1) */
+    int lock;
+    /* code cache: one memfd mapped twice */
+    uint8_t *rw, *rx; size_t cache_size;
+    struct code_buf buf;             /* free part */
+    uint8_t *blocks_start;           /* rw: after the stubs */
+    uint32_t flush_count;
+    struct arena meta;               /* struct tb and their arrays; reset with the cache */
+    struct tb *hash[1 << TB_HASH_BITS];
+    struct tb *pages[1 << TB_PAGE_HASH_BITS];
+    struct tb **by_code; unsigned n_by_code, cap_by_code;       /* in order of address */
+    struct ir_block *ir;             /* scratch of the translation under way */
+    struct tcg_counters n;
+    struct tb_count *counts;         /* -d count */
+    struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
+    uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
+    uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
+    uint64_t next_salt;
+    struct { uint32_t mode, gen; uint64_t cs_base, salt; } salts[64];
+    struct tcg_env *envs[64]; unsigned n_envs;
+};
+
+/* ---- vmm's interface ---- */
+struct tcg *tcg_new(const struct tcg_frontend *, const struct tcg_backend *, struct aspace *mem, size_t cache_size, bool interp);   /* NULL: logged */
+void tcg_free(struct tcg *);
+/* Allocates stack, env and guest CPU state (zeroed); the frontend's CPU is tcg_cpu(env). */
+struct tcg_env *tcg_env_new(struct tcg *, struct vcpu *);
+void tcg_env_free(struct tcg_env *);
+int tcg_sampler_start(struct tcg_env *);           /* on the vCPU's thread: 0 or -errno */
+void tcg_run(struct tcg_env *);                    /* on the vCPU's thread until VCPU_EXIT is pending */
+void tcg_state_changed(struct tcg_env *);
+void tcg_watch_code(struct tcg_env *);             /* after env->mmu was made */
+
+/* ---- cache.c ---- */
+int tcg_cache_init(struct tcg *, size_t size);
+void tcg_cache_flush(struct tcg *);
+struct tb *tcg_tb_new(struct tcg *);
+void tcg_tb_insert(struct tcg *, struct tb *);
+void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len);
+static inline uint32_t tb_hash(uint64_t pc, gpa_t phys, uint32_t mode)
+{
+    uint64_t h = (pc ^ phys * 0x9e3779b97f4a7c15ull ^ (uint64_t)mode << 40) * 0xbf58476d1ce4e5b9ull;
+    return (uint32_t)(h >> (64 - TB_HASH_BITS));
+}
+static inline unsigned tb_page_hash(gpa_t gpa) { return (unsigned)((gpa >> PAGE_BITS) * 0x9e3779b1u >> 7) & ((1u << TB_PAGE_HASH_BITS) - 1); }
+/* Lists by page hold tagged pointers: bit 0 says which of the block's two pages the link belongs to. */
+static inline struct tb **tb_page_link(struct tb *tagged) { return &((struct tb *)((uintptr_t)tagged & ~1ull))->page_next[(uintptr_t)tagged & 1]; }
+static inline unsigned tcg_jc_index(uint64_t va) { return (unsigned)((va ^ va >> 12) & ((1 << TCG_JC_BITS) - 1)); }
+
+/* ---- retire.c: general registers only ---- */
+void tcg_tb_invalidate(struct tcg *, struct tb *);
+struct tb *tcg_tb_by_code(struct tcg *, const void *rx);
+
+/* ---- translate.c ---- */
+struct tb *tcg_translate(struct tcg_env *, const struct tb_key *, unsigned max);
+
+/* ---- fast.c: general registers only ---- */
+struct tb *tcg_find(struct tcg_env *, const struct tb_key *);                    /* NULL: not known without the slow way */
+unsigned tcg_chain(struct tcg_env *, void *code);                                /* run, resolving exits, until slow work is needed */
+void tcg_update_salts(struct tcg_env *);
+void tcg_salts_for(struct tcg_env *, const struct tb_key *);
+void *tcg_slow_probe(struct tcg_env *, uint64_t va, uint64_t size_kind);
+void tcg_slow_commit(struct tcg_env *);
+void tcg_sample(struct tcg *, struct tcg_env *, uint64_t rx);
+void tcg_retire(struct tcg_env *);
+void tcg_unlink_in(struct tcg *, struct tb *);
+/* Accesses of the guest instruction at linear pc do better without region descriptors. */
+static inline unsigned tcg_pc_slot(uint64_t pc) { return (pc ^ pc >> 12) & 4095; }
+static inline bool tcg_is_tlb_only(const struct tcg *t, uint64_t pc) { return t->tlb_only[tcg_pc_slot(pc)] == pc; }
+static inline void tcg_lock(struct tcg *t)
+{
+    while (__atomic_exchange_n(&t->lock, 1, __ATOMIC_ACQUIRE))
+        __builtin_ia32_pause();
+}
+static inline void tcg_unlock(struct tcg *t) { __atomic_store_n(&t->lock, 0, __ATOMIC_RELEASE); }
+
+/* ---- exec.c ---- */
+uint64_t tcg_guest_pc_at(const struct tb *, uint64_t rx);
+void tcg_restore_at(struct tcg_env *, struct tb *, uint64_t rx);
+#endif

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Downloads what the guests run: Debian's packaged kernels (cloud and generic) and the static busybox, as packages.
+# Everything lands in build/guest/; nothing outside of it is written but apt's own package lists when they are empty.
+# usage: tests/guest/fetch.sh     (idempotent: a second run does nothing)
+# Result: build/guest/{cloud,generic}/ (unpacked packages), vmlinuz-cloud, vmlinuz-generic, busybox.
+set -eu
+out=$(cd "$(dirname "$0")/../.." && pwd)/build/guest
+mkdir -p "$out"
+cd "$out"
+
+say() { echo "fetch: $*"; }
+die() { echo "fetch: $*" >&2; exit 1; }
+
+# The package that the meta package $1 depends on today, e.g. linux-image-6.1.0-56-amd64.
+real_package() {
+    apt-cache depends "$1" 2>/dev/null | sed -n 's/.*Depends: *\(linux-image-[0-9][^ ]*\).*/\1/p' | head -n 1
+}
+
+# download PACKAGE FOLDER: the package unpacked in FOLDER (made under another name first: an interrupted run leaves nothing half done)
+unpack() {
+    rm -rf "$2" "$2.part" deb.part
+    mkdir -p "$2.part" deb.part
+    chmod 777 deb.part                     # apt drops to its own user for downloads
+    say "downloading $1"
+    (cd deb.part && apt-get download -q -q "$1") || die "cannot download $1 (is there a network, and a Debian mirror in apt's sources?)"
+    dpkg -x deb.part/*.deb "$2.part"
+    rm -rf deb.part
+    mv "$2.part" "$2"
+}
+
+kernel() {
+    if [ ! -e "vmlinuz-$1" ] || [ ! -d "$1/lib/modules" ]; then
+        package=$(real_package "$2")
+        [ -n "$package" ] || die "apt knows no package $2"
+        unpack "$package" "$1"
+        ln -sf "$1"/boot/vmlinuz-* "vmlinuz-$1"
+        say "vmlinuz-$1 is $(basename "$(readlink "vmlinuz-$1")")"
+    fi
+}
+
+if [ ! -e vmlinuz-cloud ] || [ ! -e vmlinuz-generic ] || [ ! -e busybox ]; then
+    if [ -z "$(real_package linux-image-cloud-amd64)" ]; then
+        say "no package lists: running apt-get update"
+        apt-get update -q -q || die "apt-get update failed"
+    fi
+fi
+kernel cloud linux-image-cloud-amd64
+kernel generic linux-image-amd64
+if [ ! -e busybox ]; then
+    unpack busybox-static busybox-deb
+    cp busybox-deb/bin/busybox busybox.part 2>/dev/null || cp busybox-deb/usr/bin/busybox busybox.part
+    mv busybox.part busybox
+fi

@@ -1,0 +1,117 @@
+/*
+ * 32-bit paging with 4 MiB pages and PAE paging: faults, error codes, accessed and dirty bits, PDPTEs, and a far jump to compatibility
+ * with 16-bit code under paging. SDM vol. 3 ch. 4.3, 4.4.
+ */
+#include "kit.h"
+
+#define VA 0x10000000u
+#define PA 0x800000u
+#define P 1
+#define W 2
+#define U 4
+#define A 0x20
+#define D 0x40
+
+static u32 dir[1024] __attribute__((aligned(4096))), tab[1024] __attribute__((aligned(4096))), low[1024] __attribute__((aligned(4096)));
+static u64 pdpt[4] __attribute__((aligned(4096))), pd[4][512] __attribute__((aligned(4096))), pt[512] __attribute__((aligned(4096)));
+
+static void go(void *ip, int ring, u32 bx)
+{
+    struct regs r = { .ip = (u32)ip, .cs = ring ? 0x1b : 8, .ds = 0x23, .es = 0x23, .fs = 0x23, .gs = 0x23,
+                      .ss = ring ? 0x23 : 0x10, .fl = 2, .bx = bx, .ax = 0x11223344 };
+    r.sp = (ring ? (u32)user_stack_top : (u32)stack_top - 8192) - 256;
+    enter(&r);
+}
+static void invlpg(u32 va) { __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory"); }
+
+CODE(rd, "mov (%ebx),%eax\n" CODE_END)
+CODE(wr, "mov %eax,(%ebx)\n" CODE_END)
+CODE(ex, "jmp *%ebx\n")
+CODE(cr3_, "mov %ebx,%cr3\n" CODE_END)
+#define PF(e, at, addr) do { EXPECT(14, e, at); EQ(last.cr2, addr); } while (0)
+
+static void pse(void)
+{
+    for (u32 i = 0; i < 1024; i++) {
+        dir[i] = i << 22 | 0x87;
+        low[i] = i << 12 | 7;
+        tab[i] = 0;
+    }
+    dir[0] = (u32)low | 7;
+    dir[VA >> 22] = (u32)tab | 7;
+    *(u16 *)PA = 0x80cd;
+    WRITE_CR(4, READ_CR(4) | 0x10);
+    WRITE_CR(3, dir);
+    WRITE_CR(0, READ_CR(0) | 0x80010000);
+    go(rd, 0, VA); PF(0, rd, VA);
+    go(wr, 3, VA); PF(U | W, wr, VA);
+    go(ex, 3, VA); PF(U, VA, VA);
+    tab[0] = PA | P | U; invlpg(VA);
+    go(rd, 3, VA); EXPECT_END(); EQ(tab[0] & (A | D), A);
+    go(wr, 3, VA + 4); PF(P | U | W, wr, VA + 4);
+    go(wr, 0, VA + 4); PF(P | W, wr, VA + 4);
+    go(ex, 3, VA); EXPECT(0x80, 0, VA + 2);
+    tab[0] = PA | P | U | W; invlpg(VA);
+    go(wr, 3, VA + 4); EXPECT_END(); EQ(tab[0] & (A | D), A | D); EQ(*(u32 *)(PA + 4), 0x11223344);
+    dir[0x300] = PA | 0x87;                                 /* 4 MiB at C0000000 */
+    invlpg(0xc0000000);
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344); EQ(dir[0x300] & (A | D), A);
+    go(wr, 3, 0xc03ffffc); EXPECT_END(); EQ(dir[0x300] & (A | D), A | D); EQ(*(u32 *)(PA + 0x3ffffc), 0x11223344);
+    dir[0x300] = PA | 0x83; invlpg(0xc0000000);
+    go(rd, 3, 0xc0000004); PF(P | U, rd, 0xc0000004);
+    dir[0x300] = PA | 0x200087; invlpg(0xc0000000);         /* a reserved bit */
+    go(rd, 3, 0xc0000004); PF(P | U | 8, rd, 0xc0000004);
+    dir[0x300] = (u32)tab | 0x80 | 7; WRITE_CR(4, READ_CR(4) & ~0x10ul); WRITE_CR(3, READ_CR(3));
+    WRITE_CR(0, READ_CR(0) & 0x7fffffff);
+    /* without PSE the bit is ignored: everything else has to be small pages then, so only the low 4 MiB and the test region */
+    WRITE_CR(0, READ_CR(0) | 0x80000000);
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
+    WRITE_CR(0, READ_CR(0) & 0x7fffffff);
+}
+
+static void pae(void)
+{
+    for (u32 i = 0; i < 2048; i++)
+        pd[i / 512][i % 512] = (u64)i << 21 | 0x87;
+    for (u32 i = 0; i < 4; i++)
+        pdpt[i] = (u32)pd[i] | 1;
+    for (u32 i = 0; i < 512; i++)
+        pt[i] = 0;
+    pd[0][VA >> 21] = (u32)pt | 7;
+    *(u16 *)PA = 0x80cd;
+    WRITE_CR(4, READ_CR(4) | 0x20);
+    wrmsr(0xc0000080, rdmsr(0xc0000080) | 0x800);
+    WRITE_CR(3, pdpt);
+    WRITE_CR(0, READ_CR(0) | 0x80010000);
+    go(rd, 0, VA); PF(0, rd, VA);
+    go(ex, 3, VA); PF(U | 16, VA, VA);
+    pt[0] = PA | P | U | W | 1ull << 63; invlpg(VA);
+    go(ex, 3, VA); PF(P | U | 16, VA, VA);
+    go(wr, 3, VA + 4); EXPECT_END(); EQ(pt[0] & (A | D), A | D);
+    pt[0] = PA | P | U | W; invlpg(VA);
+    go(ex, 3, VA); EXPECT(0x80, 0, VA + 2);
+    go(wr, 3, VA + 0xffe); PF(U | W, wr, VA + 0x1000);
+    pt[1] = 0x100000000ull | P | U | W; invlpg(VA + 0x1000);  /* beyond 4 GiB: nothing there, reads ones */
+    go(rd, 3, VA + 0x1000); EXPECT_END(); EQ(last.ax, 0xffffffff);
+    pt[2] = PA | P | U | W | 1ull << 60; invlpg(VA + 0x2000);
+    go(rd, 3, VA + 0x2000); PF(P | U | 8, rd, VA + 0x2000);
+    pd[3][0] = PA | 0x87; WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
+    u64 old = pdpt[3];
+    pdpt[3] = 0; WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); PF(U, rd, 0xc0000004);
+    pdpt[3] = old | 2;                                     /* reserved in a PDPTE: loading CR3 is #GP(0) */
+    go(cr3_, 0, (u32)pdpt); EXPECT(13, 0, cr3_);
+    pdpt[3] = old; WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); EXPECT_END();
+    WRITE_CR(0, READ_CR(0) & 0x7fffffff);
+    WRITE_CR(4, READ_CR(4) & ~0x20ul);
+}
+
+void main(void);
+void main(void)
+{
+    RUN(pse);
+    RUN(pae);
+    finish();
+}

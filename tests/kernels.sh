@@ -1,0 +1,41 @@
+#!/bin/sh
+# Bare-metal kernels that check the processor's system side by themselves (tests/guest/kernels/), under both engines.
+# A kernel prints `ok NAME`, `FAIL NAME: why` or `skip NAME: why` for each of its tests, then `end`; it leaves through isa-debug-exit with status 1
+# when all went well. With REFERENCE="qemu-system-x86_64 -accel ..." the same kernels run there instead, for comparison.
+. "$(dirname "$0")/lib.sh"
+
+src=tests/guest/kernels
+flags="-Os -ffreestanding -fno-stack-protector -fno-pic -fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -nostdlib -static -no-pie
+    -Wl,--build-id=none,-n,-T,$src/kernel.ld,--no-warn-rwx-segments"
+
+# make_kernel NAME: names that end in 64 run in 64-bit mode and are linked so, then wrapped as the 32-bit ELF that multiboot wants
+make_kernel() {
+    case $1 in
+    *64)
+        gcc -m64 -mno-red-zone -mcmodel=kernel $flags -o "$work/$1.elf" $src/start64.S $src/kit.c "$src/$1.c" &&
+            objcopy -O elf32-i386 "$work/$1.elf" "$work/$1"
+        ;;
+    *16) gcc -m32 $flags -o "$work/$1" "$src/$1.S" ;;
+    *) gcc -m32 $flags -o "$work/$1" $src/start32.S $src/kit.c "$src/$1.c" ;;
+    esac >"$work/$1.log" 2>&1
+}
+
+# run_kernel ENGINE NAME
+run_kernel() {
+    timeout -k 5 "$(limit 30)" ${REFERENCE:-"$duet" -accel "$1"} -m 64 -kernel "$work/$2" -nographic -no-reboot \
+        -device isa-debug-exit,iobase=0x501,iosize=1 </dev/null >"$work/$1.$2" 2>"$work/$1.$2.err"
+    status=$?
+    tr -d '\r' <"$work/$1.$2" | sed -n "s,^\(ok\|FAIL\|skip\) \(.*\),\1 $test_name/$1/$2/\2,p"
+    grep -q '^end' "$work/$1.$2" && [ $status = 1 -o $status = 3 ]
+    verdict "$1/$2" $? "status $status, last: $(tail -n 1 "$work/$1.$2" | cut -c1-100) $(tail -n 1 "$work/$1.$2.err")"
+}
+
+for kernel in prot32 long64 paging32 paging64 smc64 groups64 real16; do
+    if ! make_kernel $kernel; then
+        fail "$kernel" "cannot build it: $(tail -n 1 "$work/$kernel.log")"
+        continue
+    fi
+    for engine in ${ENGINES:-tcg interp}; do
+        run_kernel "$engine" "$kernel"
+    done
+done

@@ -1,0 +1,245 @@
+/*
+ * The instruction set against the host's processor: for every user-visible row of insns.def random encodings and states, and random blocks
+ * of up to 12 instructions (some closed to loops), in 64-bit code, in 32-bit code with flat segments, and in 16- and 32-bit code with segments that
+ * have bases and limits, run natively, by the interpreter and by the translator (exec_frame.h, exec_gen.h); registers, flags (but undefined
+ * ones), FPU state, memory and faults must agree. The seed of a case is printed when it fails, and DUET_SEED runs only that case.
+ * DUET_CASES: percent of the usual number of cases. DUET_ROW: only rows of that mnemonic. DUET_SURVEY: one failure a row, do not stop. DUET_BASE: another sequence of seeds.
+ */
+#include "tests/unit/exec_gen.h"
+
+static struct state st_in, st_native, st_interp, st_tcg;
+static unsigned bad_rows[4096], cases_run, failures;
+static uint64_t code_at = CODE;
+
+static unsigned setting(const char *name, unsigned def)
+{
+    const char *s = getenv(name);
+    return s ? (unsigned)strtoul(s, NULL, 0) : def;
+}
+
+/* Code moves on, so that most cases are new code to the translator, and old code is overwritten now and then. */
+static uint64_t next_code(void)
+{
+    code_at += 0x300 + 16 * pick(8) + pick(16);
+    if (code_at + 0x800 > CODE + (exec_seg ? 0x10000 : CODE_SIZE))
+        code_at = CODE + pick(64);
+    return code_at;
+}
+
+static void run_three(const struct gen *g, unsigned n, const struct exec_mask *mask)
+{
+    uint8_t code[800];
+    memcpy(code, g->b, n);
+    memset(code + n, 0xcc, 16);
+    exec_native(&st_in, &st_native, code, n + 16);
+    exec_guest(&exec_interp, &st_in, &st_interp, code, n + 16);
+    exec_guest(exec_no_tcg ? &exec_interp : &exec_tcg, &st_in, &st_tcg, code, n + 16);
+    struct exec_mask k = *mask;
+    for (unsigned i = 0; i <= g->n_insn; i++)        /* a fault shows the flags of before the instruction */
+        if (st_native.rip >= g->at + (i ? g->pos[i] : 0) && st_native.rip < g->at + (i < g->n_insn ? g->pos[i + 1] : n) && st_native.vector != X86_BP)
+            k.flags &= ~(uint64_t)g->undef_fault[i];
+    if (st_native.vector == X86_BP)
+        k.flags &= ~(uint64_t)g->undef;
+    exec_normal(&st_native, &k);
+    exec_normal(&st_interp, &k);
+    exec_normal(&st_tcg, &k);
+}
+
+static bool agree(const struct gen *g, unsigned n)
+{
+    struct exec_mask mask = { RF_ARITH | RF_DF, g->skip_at, g->skip_len };
+    run_three(g, n, &mask);
+    return exec_same(&st_native, &st_interp) && exec_same(&st_native, &st_tcg);
+}
+
+static void show_code(const struct gen *g, unsigned n)
+{
+    for (unsigned at = 0; at < n;) {
+        struct x86_insn i;
+        char text[120];
+        if (x86_decode(&i, g->b + at, n - at, g->mode) != X86_OK)
+            return;
+        x86_disas(&i, g->at + at, text, sizeof text);
+        printf("    %llx: ", (unsigned long long)(g->at + at));
+        for (unsigned k = 0; k < i.len; k++)
+            printf("%02x", g->b[at + k]);
+        printf("  %s\n", text);
+        at += i.len;
+    }
+}
+
+/* The shortest beginning of the block that fails. The outcome of that run is in st_*. */
+static unsigned shorten(const struct gen *g)
+{
+    struct gen part = *g;
+    for (unsigned k = 1; k < g->n_insn; k++) {
+        part.n_insn = k;
+        part.undef = g->undef_before[k];
+        if (!agree(&part, g->pos[k]))
+            return g->pos[k];
+    }
+    agree(g, g->n);
+    return g->n;
+}
+
+/* A crash of ours: show what was being run. */
+static const struct gen *now;
+static uint64_t now_seed;
+static void on_abort(int sig)
+{
+    if (!now)
+        abort();
+    printf("crashed in case of seed %llu\n", (unsigned long long)now_seed);
+    show_code(now, now->n);
+    fflush(stdout);
+    ir_dump(exec_tcg.t->ir, "block");
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
+static void check_case(const struct gen *g, uint64_t seed)
+{
+    now = g;
+    now_seed = seed;
+    cases_run++;
+    if (agree(g, g->n))
+        return;
+    unsigned n = shorten(g), last = 0;
+    while (last + 1 < g->n_insn && g->pos[last + 1] < n)
+        last++;
+    unsigned row = (unsigned)(g->row[last] - x86_rows);
+    failures++;
+    if (bad_rows[row]++ >= (getenv("DUET_SEED") ? 100 : 1))
+        return;
+    printf("case of seed %llu: row %u %s%s\n", (unsigned long long)seed, row, g->row[last]->name, g->n_insn > 1 ? " (block)" : "");
+    show_code(g, n);
+    exec_show(&st_in, &st_native, &st_interp, &st_tcg);
+    fflush(stdout);
+    if (getenv("DUET_SEED"))
+        ir_dump(exec_tcg.t->ir, "last block");
+    if (!getenv("DUET_SURVEY") && failures > 5)
+        CHECK_EQ(failures, 0);
+}
+
+static bool not_asked(uint64_t seed)
+{
+    const char *only = getenv("DUET_SEED");
+    return only && strtoull(only, NULL, 0) != seed;
+}
+
+static bool one_row(const struct x86_row *r, uint64_t seed)
+{
+    static struct gen g;
+    if (not_asked(seed))
+        return true;
+    gen_seed = seed;
+    memset(&g, 0, sizeof g);
+    g.at = next_code();
+    g.in = &st_in;
+    g.mode = exec_mode;
+    exec_hot = seed >> 33 & 1;
+    random_state(&st_in, g.at, 0);
+    if (!gen_insn(&g, r))
+        return false;
+    check_case(&g, seed);
+    return true;
+}
+
+static const struct x86_row *good[4096];
+static unsigned n_good;
+
+static void choose_rows(enum x86_mode mode, bool seg)
+{
+    const char *only = getenv("DUET_ROW");
+    exec_setup();
+    signal(SIGABRT, on_abort);
+    signal(SIGALRM, on_abort);                       /* a case that never ends */
+    alarm(300 + setting("DUET_CASES", 100));
+    exec_crash = on_abort;
+    exec_set_mode(mode, seg);
+    if (seg && !exec_has_ldt)
+        SKIP("no modify_ldt");
+    n_good = failures = cases_run = 0;
+    for (unsigned n = 0; n < x86_n_rows && n_good < ARRAY_SIZE(good); n++)
+        if (usable(&x86_rows[n], mode) && (!only || !strcmp(only, x86_rows[n].name)))
+            good[n_good++] = &x86_rows[n];
+}
+
+static void every_row(enum x86_mode mode, bool seg, unsigned per_row)
+{
+    unsigned lost = 0;
+    uint64_t base = setting("DUET_BASE", 1);
+    choose_rows(mode, seg);
+    for (unsigned n = 0; n < n_good; n++) {
+        bool any = false;
+        for (unsigned k = 0; k < per_row; k++)
+            any |= one_row(good[n], (base << 32 | (uint64_t)(good[n] - x86_rows) << 16 | k) * 0x9e3779b97f4a7c15ull | 1);
+        if (!any)
+            lost++, printf("# no case for row %u %s %02x\n", (unsigned)(good[n] - x86_rows), good[n]->name, good[n]->opcode);
+    }
+    printf("# %u rows, %u cases, %u failures\n", n_good, cases_run, failures);
+    CHECK_EQ(failures, 0);
+    CHECK(lost < 8);
+}
+
+/* sub r9, 1; jnz to the beginning */
+static void close_loop(struct gen *g)
+{
+    uint8_t b[10] = { 0x49, 0x83, 0xe9, 0x01, 0x0f, 0x85 };
+    int32_t d = -(int32_t)(g->n + 10);
+    memcpy(b + 6, &d, 4);
+    memcpy(g->b + g->n, b, 10);
+    g->n += 10;
+    g->undef = 0;
+}
+
+static void one_block(uint64_t seed)
+{
+    static struct gen g;
+    if (not_asked(seed))
+        return;
+    gen_seed = seed;
+    memset(&g, 0, sizeof g);
+    g.at = next_code();
+    g.in = &st_in;
+    g.mode = exec_mode;
+    g.block = true;
+    g.reserved = g.mode == X86_M64 ? RESERVED64 : RESERVED32;
+    exec_hot = seed >> 33 & 1;
+    random_state(&st_in, g.at, g.reserved);
+    bool integer = pick(2);
+    unsigned want = 2 + pick(GEN_MAX - 1);
+    for (unsigned k = 0; k < 80 && g.n_insn < want && g.n < 600; k++) {
+        const struct x86_row *r = good[pick(n_good)];
+        if ((integer || pick(3)) && (is_gen(r, gen_native) || is_gen(r, gen_x87) || is_gen(r, gen_nop)))        /* they are most of the rows */
+            continue;
+        if (is_gen(r, gen_x87_env) || is_gen(r, gen_mxcsr))
+            continue;
+        gen_insn(&g, r);
+    }
+    if (!g.n_insn)
+        return;
+    if (g.mode == X86_M64 && chance(4))
+        close_loop(&g);
+    check_case(&g, seed);
+}
+
+static void blocks(enum x86_mode mode, bool seg, unsigned n)
+{
+    uint64_t base = setting("DUET_BASE", 1);
+    choose_rows(mode, seg);
+    for (unsigned k = 0; k < n; k++)
+        one_block((base << 32 | k) * 0x9e3779b97f4a7c15ull | 1);
+    printf("# %u blocks, %u failures\n", cases_run, failures);
+    CHECK_EQ(failures, 0);
+}
+
+static unsigned of_100(unsigned n) { return n / (exec_no_tcg ? 4 : 1) * setting("DUET_CASES", 100) / 100; }
+TEST(row64) { every_row(X86_M64, false, of_100(40)); }
+TEST(row32) { every_row(X86_M32, false, of_100(20)); }
+TEST(row16) { every_row(X86_M16, true, of_100(20)); }
+TEST(row32_segments) { every_row(X86_M32, true, of_100(10)); }
+TEST(block64) { blocks(X86_M64, false, of_100(20000)); }
+TEST(block32) { blocks(X86_M32, false, of_100(10000)); }
+TEST(block16) { blocks(X86_M16, true, of_100(10000)); }
+TEST(block32_segments) { blocks(X86_M32, true, of_100(5000)); }

@@ -1,0 +1,47 @@
+/* CPUID: vendor and limits, features follow the model and its words, dependents fall with what they need, sizes of XSAVE. */
+#include "tests/unit/test.h"
+#include "x86/cpuid.h"
+
+static struct x86_cpuid id;
+static struct x86_cpu cpu;
+static uint32_t flags, r[4];
+
+static void fresh(const char *spec)
+{
+    CHECK_EQ(x86_cpuid_model(&id, spec), 0);
+    memset(&cpu, 0, sizeof(cpu));
+    cpu.cpuid = &id;
+    cpu.flags_word = &flags;
+    x86_reset(&cpu);
+}
+
+TEST(cpuid_leaves)
+{
+    fresh("max");
+    x86_cpuid(&cpu, 0, 0, r);
+    CHECK(r[0] >= 0xd && !memcmp(&r[1], "Genu", 4) && !memcmp(&r[3], "ineI", 4) && !memcmp(&r[2], "ntel", 4));
+    x86_cpuid(&cpu, 1, 0, r);
+    CHECK_EQ(r[0], 0x106ca);
+    CHECK(!(r[2] & 1u << 27));
+    cpu.cr4 |= CR4_OSXSAVE;
+    x86_cpuid(&cpu, 1, 0, r);
+    CHECK(r[2] & 1u << 27);
+    x86_cpuid(&cpu, 0x80000008, 0, r);
+    CHECK_EQ(r[0] & 0xffff, 46 | 48 << 8);
+    x86_cpuid(&cpu, 0x40000000, 0, r);
+    CHECK(!memcmp(&r[1], "DuetDuetDuet", 12));
+    x86_cpuid(&cpu, 0x15, 0, r);
+    CHECK(r[0] && (uint64_t)r[2] * r[1] / r[0] == x86_tsc_hz());
+}
+
+TEST(cpuid_models)
+{
+    fresh("max,-avx");
+    CHECK(!x86_has(&id, FEAT_avx) && !x86_has(&id, FEAT_avx2) && !x86_has(&id, FEAT_fma));
+    x86_cpuid(&cpu, 0xd, 0, r);
+    CHECK(!x86_has(&id, FEAT_xsave) || (r[0] == 3 && r[2] == 576));
+    fresh("duet64");
+    CHECK(!x86_has(&id, FEAT_xsave) && x86_has(&id, FEAT_sse2) && x86_has(&id, FEAT_lm));
+    CHECK(x86_cpuid_model(&id, "pentium9") < 0);
+    CHECK(x86_cpuid_model(&id, "max,+nonsense") < 0);
+}

@@ -1,0 +1,74 @@
+/* The MSR table: order, reset values, reserved bits, canonical checks, EFER's rules, TSC arithmetic. */
+#include "tests/unit/test.h"
+#include "x86/cpu.h"
+#include "x86/cpuid.h"
+
+static struct x86_cpuid id;
+static struct x86_cpu cpu;
+static uint32_t flags;
+
+static void fresh(void)
+{
+    CHECK_EQ(x86_cpuid_model(&id, "max"), 0);
+    memset(&cpu, 0, sizeof(cpu));
+    cpu.cpuid = &id;
+    cpu.flags_word = &flags;
+    x86_reset(&cpu);
+}
+
+TEST(msr_sorted)
+{
+    for (unsigned i = 1; i < x86_n_msrs; i++)
+        CHECK(x86_msrs[i - 1].num < x86_msrs[i].num);
+}
+
+TEST(msr_fields)
+{
+    uint64_t v;
+    fresh();
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000082, 0xffffffff81000000ull), 0);
+    CHECK_EQ(cpu.lstar, 0xffffffff81000000ull);
+    CHECK(x86_wrmsr(&cpu, 0xc0000082, 0x800000000000ull) < 0);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000101, 0xffff888000000000ull), 0);
+    CHECK_EQ(cpu.seg[X86_GS].base, 0xffff888000000000ull);
+    CHECK_EQ(x86_rdmsr(&cpu, 0x277, &v), 0);
+    CHECK_EQ(v, 0x0007040600070406ull);
+    CHECK(x86_wrmsr(&cpu, 0x277, 2) < 0);
+    CHECK(x86_rdmsr(&cpu, 0x12345, &v) < 0);
+    CHECK(x86_wrmsr(&cpu, 0xfe, 0) < 0);
+    CHECK_EQ(x86_wrmsr(&cpu, 0x201, 0x3ffff0000800ull), 0);
+    CHECK(x86_wrmsr(&cpu, 0x201, 1ull << 50) < 0);
+    CHECK_EQ(x86_wrmsr(&cpu, 0x40f, 0), 0);
+    CHECK(x86_wrmsr(&cpu, 0x40d, 1) < 0);
+}
+
+TEST(msr_efer)
+{
+    fresh();
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000080, EFER_SCE | EFER_LME | EFER_NXE), 0);
+    CHECK(x86_wrmsr(&cpu, 0xc0000080, EFER_SVME) < 0);
+    cpu.cr0 |= CR0_PG;
+    CHECK(x86_wrmsr(&cpu, 0xc0000080, EFER_SCE | EFER_NXE) < 0);
+}
+
+TEST(msr_tsc)
+{
+    uint64_t v;
+    fresh();
+    CHECK_EQ(x86_wrmsr(&cpu, 0x10, 1ull << 50), 0);
+    CHECK_EQ(x86_rdmsr(&cpu, 0x10, &v), 0);
+    CHECK(v >= 1ull << 50 && v < (1ull << 50) + 100000000);
+    CHECK_EQ(x86_wrmsr(&cpu, 0x3b, 0), 0);
+    CHECK(x86_rdtsc(&cpu) < 1ull << 45);
+    CHECK(x86_tsc_hz() > 100000000);
+}
+
+TEST(rflags_split)
+{
+    fresh();
+    for (uint64_t f = 0; f < 4096; f++) {
+        uint64_t want = (f & (RF_ARITH | RF_DF | RF_IF | RF_TF)) | 2;
+        x86_set_rflags(&cpu, want);
+        CHECK_EQ(x86_get_rflags(&cpu), want);
+    }
+}

@@ -1,0 +1,115 @@
+/* The engines tcg and interp: connects the x86 frontend, the softmmu and this host's back end behind core/engine.h. */
+#include <errno.h>
+#include <string.h>
+#include "core/log.h"
+#include "core/vm.h"
+#include "frontend-x86/frontend.h"
+#include "frontend-x86/mmu_x86.h"
+#include "tcg/tcg.h"
+#include "vmm/engines.h"
+#include "x86/cpuid.h"
+
+#define CODE_CACHE_SIZE (512u << 20)
+
+static struct x86_cpuid model;
+static bool model_set;
+static struct tcg *the_tcg;                        /* one machine a process */
+
+int engine_set_cpu(const char *spec)
+{
+    model_set = true;
+    return x86_cpuid_model(&model, spec);
+}
+
+static int init_tcg(struct vm *vm, bool interp)
+{
+    if (!model_set && engine_set_cpu("max") < 0)
+        return -EINVAL;
+    the_tcg = tcg_new(&x86_frontend, &x64_backend, vm->mem, CODE_CACHE_SIZE, interp);
+    return the_tcg ? 0 : -ENOMEM;
+}
+
+static int tcg_engine_init(struct vm *vm) { return init_tcg(vm, false); }
+static int interp_engine_init(struct vm *vm) { return init_tcg(vm, true); }
+
+static int vcpu_init(struct vcpu *v)
+{
+    struct tcg_env *env = tcg_env_new(the_tcg, v);
+    if (!env)
+        return -ENOMEM;
+    struct x86_cpu *cpu = tcg_cpu(env);
+    v->cpu = cpu;
+    v->engine_data = env;
+    cpu->vcpu = v;
+    cpu->cpuid = &model;
+    cpu->flags_word = &env->flags;
+    env->mmu = mmu_new(cpu, &x86_mmu_ops, v->vm->mem, &env->tlb, env->code_gen);
+    if (!env->mmu)
+        return -ENOMEM;
+    tcg_watch_code(env);
+    x86_reset(cpu);
+    tcg_state_changed(env);
+    return 0;
+}
+
+static void vcpu_reset(struct vcpu *v)
+{
+    x86_reset(v->cpu);
+    tcg_state_changed(v->engine_data);
+}
+
+static enum run_result vcpu_run(struct vcpu *v)
+{
+    static __thread bool sampled;
+    if (!sampled && !the_tcg->interp && tcg_sampler_start(v->engine_data) < 0)
+        log_warn("no sampling clock: hot code stays as first translated");
+    sampled = true;
+    tcg_run(v->engine_data);
+    return RUN_STOPPED;
+}
+
+static void vcpu_state_changed(struct vcpu *v) { tcg_state_changed(v->engine_data); }
+
+static void vcpu_free(struct vcpu *v)
+{
+    struct tcg_env *env = v->engine_data;
+    v->poll_word = NULL;
+    mmu_free(env->mmu);
+    tcg_env_free(env);
+}
+
+/* -d count: what translated code of the -dfilter range has executed. Without slow paths of memory accesses, helpers and the code between blocks. */
+static void say_counts(void)
+{
+    uint64_t guest = 0, host = 0;
+    for (const struct tb_count *n = the_tcg ? the_tcg->counts : NULL; n; n = n->next) {
+        guest += n->runs * n->guest;
+        host += n->runs * n->host;
+    }
+    log_printf("count: guest instructions %llu host instructions %llu ratio %.3f (without slow paths and helpers)\n", (unsigned long long)guest,
+               (unsigned long long)host, guest ? (double)host / (double)guest : 0.0);
+}
+
+void engine_tcg_stats(struct vm *vm)
+{
+    if (log_on(LOG_COUNT))
+        say_counts();
+    struct tcg_env *env = vm->vcpus[0]->engine_data;
+    const struct tcg_counters *n = &the_tcg->n;
+    const struct mmu_stats *m = mmu_stats(env->mmu);
+    log_printf("blocks %llu guest insns translated %llu ir ops %llu code bytes %llu flushes %llu invalidations %llu links %llu\n", (unsigned long long)n->tbs,
+               (unsigned long long)n->guest_insns, (unsigned long long)n->ir_ops, (unsigned long long)n->code_bytes, (unsigned long long)n->flushes,
+               (unsigned long long)n->invalidations, (unsigned long long)n->links);
+    log_printf("exits: site %llu jmpi %llu lookup %llu poll %llu reason %llu unwind %llu\n", (unsigned long long)n->exits[0], (unsigned long long)n->exits[1],
+               (unsigned long long)n->exits[2], (unsigned long long)n->exits[3], (unsigned long long)n->exits[4], (unsigned long long)n->exits[5]);
+    log_printf("softmmu: refills %llu walks %llu tracked stores %llu drops %llu root switches %llu new roots %llu flushes %llu io %llu region fills %llu\n",
+               (unsigned long long)m->refill_fast, (unsigned long long)m->walks, (unsigned long long)m->st_tracked, (unsigned long long)m->pt_drops,
+               (unsigned long long)m->root_switches, (unsigned long long)m->root_new, (unsigned long long)m->flushes, (unsigned long long)m->io, (unsigned long long)m->region_fills);
+}
+
+const struct engine tcg_engine = {
+    .name = "tcg", .init = tcg_engine_init, .vcpu_init = vcpu_init, .vcpu_reset = vcpu_reset, .vcpu_run = vcpu_run,
+    .vcpu_state_changed = vcpu_state_changed, .vcpu_free = vcpu_free };
+const struct engine interp_engine = {
+    .name = "interp", .init = interp_engine_init, .vcpu_init = vcpu_init, .vcpu_reset = vcpu_reset, .vcpu_run = vcpu_run,
+    .vcpu_state_changed = vcpu_state_changed, .vcpu_free = vcpu_free };

@@ -1,0 +1,168 @@
+/*
+ * duet: parses the command line, builds the machine, runs it, and is the only file that exits.
+ *
+ * Threads: one for each vCPU; this one runs the event loop. A request (reset, power-off, quit) makes the vCPU leave its engine; its own
+ * thread then resets the machine or ends the loop, so the machine always stands still when it is reset. Every exit path goes through
+ * pc_close, which writes out disks and gives the terminal back.
+ */
+#include "core/alloc.h"
+#include "core/log.h"
+#include "vmm/engines.h"
+#include "vmm/loop.h"
+#include "vmm/options.h"
+#include "vmm/pc.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct run { struct vm *vm; struct pc *pc; const struct options *opt; int status; };
+
+static const struct engine *pick_engine(const char *accel)
+{
+    if (!strcmp(accel, "interp"))
+        return &interp_engine;
+    if (!strcmp(accel, "auto") && log_mask)
+        log_warn("-accel auto: kvm is not in this build; using tcg");
+    return &tcg_engine;
+}
+
+/* The vCPU has left its engine. True: go on running. */
+static bool handle_request(struct run *r, enum run_result result)
+{
+    struct vm *vm = r->vm;
+    bool again = false;
+
+    machine_lock();
+    if (vm->request == VM_POWEROFF && r->opt->no_shutdown && result != RUN_ERROR) {
+        clock_stop(vm->clock);                       /* stay, switched off, until something else is asked for */
+        vm->request = VM_NONE;
+        vcpu_clear_pending(vm->vcpus[0], VCPU_EXIT);
+        machine_unlock();
+        vcpu_wait(vm->vcpus[0], VCPU_EXIT);
+        machine_lock();
+        clock_start(vm->clock);
+    }
+    enum vm_request request = vm->request;
+    vm->request = VM_NONE;
+    for (int i = 0; i < vm->n_vcpus; i++)
+        vcpu_clear_pending(vm->vcpus[i], VCPU_EXIT);
+    if (result == RUN_ERROR) {
+        r->status = 1;
+    } else if (request == VM_RESET && !r->opt->no_reboot) {
+        again = pc_reset(r->pc) == 0;
+        r->status = !again;
+    } else if (request == VM_QUIT) {
+        r->status = vm->exit_status;
+    }
+    again |= request == VM_NONE && result != RUN_ERROR;
+    machine_unlock();
+    return again;
+}
+
+static void *vcpu_main(void *opaque)
+{
+    struct run *r = opaque;
+    struct vcpu *v = r->vm->vcpus[0];
+    sigset_t all;
+
+    sigfillset(&all);
+    for (const int *s = (const int[]){ SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, 0 }; *s; s++)
+        sigdelset(&all, *s);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    pc_vcpu_thread(r->pc, v);
+    while (handle_request(r, v->engine->vcpu_run(v)))
+        ;
+    loop_quit(r->vm->loop);
+    return NULL;
+}
+
+/* SIGINT, SIGTERM and SIGHUP end the machine in order; a second one does not wait for a vCPU that does not come out. */
+static void on_signal(void *opaque, int fd, unsigned events)
+{
+    static bool asked;
+    struct signalfd_siginfo info;
+
+    if (read(fd, &info, sizeof(info)) != sizeof(info))
+        return;
+    if (asked) {
+        pc_close(NULL);
+        _exit(128 + (int)info.ssi_signo);
+    }
+    asked = true;
+    vm_request(opaque, VM_QUIT, 128 + (int)info.ssi_signo);
+}
+
+static int watch_signals(struct vm *vm)
+{
+    sigset_t set;
+
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return loop_watch(vm->loop, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), LOOP_READ, on_signal, vm);
+}
+
+static int run(struct run *r)
+{
+    int ret = pthread_create(&r->vm->vcpus[0]->thread, NULL, vcpu_main, r);
+
+    if (ret) {
+        log_error("cannot start a thread: %s", strerror(ret));
+        return 1;
+    }
+    loop_run(r->vm->loop);
+    pthread_join(r->vm->vcpus[0]->thread, NULL);
+    if (log_on(LOG_EXEC))
+        engine_tcg_stats(r->vm);
+    return r->status;
+}
+
+static int start(struct run *r)
+{
+    struct vm *vm = r->vm = vm_new(pick_engine(r->opt->accel), clock_new_real());
+
+    vm->no_reboot = r->opt->no_reboot;
+    if (!(vm->loop = loop_new(vm->clock)) || watch_signals(vm))
+        return 1;
+    if (r->opt->cpu && engine_set_cpu(r->opt->cpu))
+        return 1;
+    if (vm->engine->init(vm)) {
+        log_error("-accel %s: cannot start", vm->engine->name);
+        return 1;
+    }
+    machine_lock();
+    r->pc = pc_new(vm, r->opt);
+    machine_unlock();
+    if (!r->pc || pc_reset(r->pc))
+        return 1;
+    return run(r);
+}
+
+int main(int argc, char **argv)
+{
+    static struct options opt;
+    struct run r = { .opt = &opt };
+    int ret = options_parse(&opt, argc, argv);
+
+    if (ret)
+        return ret < 0;
+    log_mask = opt.log_mask;
+    log_range_lo = opt.filter_lo;
+    log_range_hi = opt.filter_hi;
+    if (opt.log_path && (ret = log_open(opt.log_path))) {
+        log_error("-D %s: %s", opt.log_path, strerror(-ret));
+        return 1;
+    }
+    ret = start(&r);
+    machine_lock();
+    pc_close(r.pc);
+    machine_unlock();
+    log_flush();
+    exit(ret);
+}

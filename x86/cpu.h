@@ -1,0 +1,162 @@
+/*
+ * The guest CPU's architectural state, shared by every engine, the monitor and the debugger.
+ *
+ * Under tcg the six arithmetic flags live in the translator's flags value, and DF in df; `rflags` holds the other bits (bit 1 set).
+ * x86_get_rflags / x86_set_rflags compose and split through flags_word, which the engine points at the canonical flags word
+ * (tcg_env.flags; KVM: its own). Segment attributes are kept as the second dword of a descriptor (bits 8..23 used): type 8..11, S 12, DPL 13..14, P 15,
+ * AVL 20, L 21, D/B 22, G 23. SDM vol. 3 ch. 2, 3.
+ */
+#ifndef X86_CPU_H
+#define X86_CPU_H
+#include "core/types.h"
+#include "core/vcpu.h"
+
+enum { X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI, X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15 };
+enum { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_LDTR, X86_TR, X86_SEGS };
+
+struct x86_seg { uint64_t base; uint32_t limit; uint32_t attr; uint16_t sel; uint16_t pad; uint32_t pad2; };
+
+enum { /* vectors */
+    X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OF = 4, X86_BR = 5, X86_UD = 6, X86_NM = 7, X86_DF = 8, X86_TS = 10, X86_NP = 11,
+    X86_SSF = 12, X86_GP = 13, X86_PF = 14, X86_MF = 16, X86_AC = 17, X86_MC = 18, X86_XM = 19 };
+
+#define RF_CF 0x1u
+#define RF_PF 0x4u
+#define RF_AF 0x10u
+#define RF_ZF 0x40u
+#define RF_SF 0x80u
+#define RF_TF 0x100u
+#define RF_IF 0x200u
+#define RF_DF 0x400u
+#define RF_OF 0x800u
+#define RF_IOPL 0x3000u
+#define RF_NT 0x4000u
+#define RF_RF 0x10000u
+#define RF_VM 0x20000u
+#define RF_AC 0x40000u
+#define RF_VIF 0x80000u
+#define RF_VIP 0x100000u
+#define RF_ID 0x200000u
+#define RF_ARITH 0x8d5u
+
+#define CR0_PE 1u
+#define CR0_MP 2u
+#define CR0_EM 4u
+#define CR0_TS 8u
+#define CR0_ET 16u
+#define CR0_NE 32u
+#define CR0_WP 0x10000u
+#define CR0_AM 0x40000u
+#define CR0_NW 0x20000000u
+#define CR0_CD 0x40000000u
+#define CR0_PG 0x80000000u
+#define CR4_VME 1u
+#define CR4_PVI 2u
+#define CR4_TSD 4u
+#define CR4_DE 8u
+#define CR4_PSE 0x10u
+#define CR4_PAE 0x20u
+#define CR4_MCE 0x40u
+#define CR4_PGE 0x80u
+#define CR4_PCE 0x100u
+#define CR4_OSFXSR 0x200u
+#define CR4_OSXMMEXCPT 0x400u
+#define CR4_UMIP 0x800u
+#define CR4_FSGSBASE 0x10000u
+#define CR4_PCIDE 0x20000u
+#define CR4_OSXSAVE 0x40000u
+#define CR4_SMEP 0x100000u
+#define CR4_SMAP 0x200000u
+#define EFER_SCE 1u
+#define EFER_LME 0x100u
+#define EFER_LMA 0x400u
+#define EFER_NXE 0x800u
+#define EFER_SVME 0x1000u
+#define EFER_FFXSR 0x4000u
+
+#define SEG_A 0x100u          /* accessed */
+#define SEG_RW 0x200u         /* readable code / writable data */
+#define SEG_EC 0x400u         /* expand-down data / conforming code */
+#define SEG_CODE 0x800u
+#define SEG_S 0x1000u
+#define SEG_DPL(attr) (((attr) >> 13) & 3)
+#define SEG_P 0x8000u
+#define SEG_L 0x200000u
+#define SEG_DB 0x400000u
+#define SEG_G 0x800000u
+
+#define X86_XSAVE_SIZE 1024   /* x87+SSE header 576, AVX 256, room */
+
+struct x86_cpu {
+    uint64_t regs[16];
+    uint64_t rip;                       /* guest view (offset in CS) */
+    int64_t df;                         /* +1 or -1 */
+    uint64_t rflags;                    /* without RF_ARITH and RF_DF */
+    uint32_t *flags_word;               /* canonical arithmetic flags: bits 8..15 as LAHF, bit 0 OF */
+    struct x86_seg seg[X86_SEGS];
+    uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));   /* XSAVE standard format, mask 7 */
+    uint64_t cr0, cr2, cr3, cr4, xcr0, efer;
+    uint64_t dr[8];
+    struct { uint64_t base; uint32_t limit; uint32_t pad; } gdt, idt;
+    uint8_t cpl;                        /* current privilege level */
+    bool intr_shadow;                   /* STI / MOV SS: interrupts blocked for the next instruction */
+    bool nmi_masked;
+    bool a20_off;
+    uint32_t smbase;
+    /* fault being raised: recorded by x86_fault, delivered by the run loop */
+    bool exc_pending;
+    uint8_t exc_vector; bool exc_has_error; bool exc_soft;      /* soft: INT n / INT3 / INTO, pushes the next rip */
+    uint32_t exc_error; uint64_t exc_next_rip; uint64_t exc_cr2;
+    uint8_t exc_delivering;             /* for #DF: vector whose delivery is under way, 0xff none */
+    bool ss_shadow;                     /* MOV SS / POP SS: debug traps too are held off for the next instruction */
+    bool exc_bad_va;                    /* the #GP(0) recorded is for a non-canonical address: #SS(0) when the access was one to the stack */
+    bool exc_ext;                       /* EXT bit of error codes: an event not caused by software is being delivered */
+    bool wait_sipi;                     /* INIT has happened: only SIPI starts this processor */
+    uint64_t tsc_offset;
+    /* MSRs (x86/msr.def names each field) */
+    uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, mcg_status, mcg_ctl, debugctl,
+        mtrr_def, mtrr_fix[11], mtrr_phys[16], tsc_adjust, bios_sign, mce_banks[4 * 10], spare[8];
+    struct x86_cpuid *cpuid;            /* the CPU model's leaves (x86/cpuid.h) */
+    struct vcpu *vcpu;
+};
+
+/* ---- composition (x86/state.c) ---- */
+uint64_t x86_get_rflags(const struct x86_cpu *);
+void x86_set_rflags(struct x86_cpu *, uint64_t v);                  /* all bits, no checks */
+void x86_reset(struct x86_cpu *);                                    /* SDM vol. 3 table 9-1 (INIT values differ: x86_init) */
+void x86_init(struct x86_cpu *);                                     /* as INIT: MSRs, FPU, XCR0, TSC and CR0.CD/NW are kept */
+void x86_dump(const struct x86_cpu *, char *buf, size_t len);        /* registers in QEMU's layout, for -d int and errors */
+static inline bool x86_long_mode(const struct x86_cpu *c) { return c->efer & EFER_LMA; }
+static inline bool x86_code64(const struct x86_cpu *c) { return (c->efer & EFER_LMA) && (c->seg[X86_CS].attr & SEG_L); }
+static inline bool x86_vm86(const struct x86_cpu *c) { return (c->rflags & RF_VM) != 0; }
+
+/* ---- page walk (x86/walk.c): every paging mode; SDM vol. 3 ch. 4 ---- */
+struct x86_walk {
+    gpa_t gpa; unsigned page_bits;          /* as struct mmu_walk */
+    bool w, u, x, g, d;                     /* combined over levels: writable bit, user bit, executable, global, dirty bit of the leaf */
+    unsigned n; gpa_t entry[6]; uint8_t entry_bits[6]; unsigned entry_size;
+    uint32_t fault;                         /* error code when the walk fails (P W U RSVD I) */
+};
+struct aspace;
+/* access 0 read 1 write 2 fetch; user: the access is a user-mode one; ac: SMAP is suspended; set_ad: update A and D. 0 or -1 (out->fault). */
+int x86_walk(struct x86_cpu *, struct aspace *mem, gva_t va, unsigned access, bool user, bool ac, bool set_ad, struct x86_walk *out);
+
+/* ---- MSRs (x86/msr.c from msr.def) ---- */
+int x86_rdmsr(struct x86_cpu *, uint32_t msr, uint64_t *v);         /* 0, or -1: #GP */
+int x86_wrmsr(struct x86_cpu *, uint32_t msr, uint64_t v);
+
+/* The table itself, for engines and snapshots: rows in order of number. offset: of the uint64_t in struct x86_cpu, 0 when computed or constant. */
+struct x86_msr { uint32_t num, offset; uint64_t mask; uint8_t kind; const char *name; };
+extern const struct x86_msr x86_msrs[];
+extern const unsigned x86_n_msrs;
+
+/* ---- time: guest TSC = host TSC - tsc_offset (x86/tsc.c; general registers only) ---- */
+uint64_t x86_rdtsc(struct x86_cpu *);
+uint64_t x86_host_tsc(void);
+void x86_write_tsc(struct x86_cpu *, uint64_t v);                    /* TSC_ADJUST follows */
+uint64_t x86_tsc_hz(void);                                           /* measured once, at the first call of x86_cpuid_model or this */
+uint64_t x86_tsc_epoch(void);                                        /* host TSC at which every vCPU's TSC was 0 */
+
+#define X86_PHYS_BITS 46      /* physical address width told to the guest */
+static inline bool x86_canonical(uint64_t va) { return (uint64_t)((int64_t)(va << 16) >> 16) == va; }
+#endif

@@ -1,0 +1,20 @@
+/* CPU features by name and the CPUID leaves of a CPU model. SDM vol. 2 CPUID; AMD APM vol. 3 app. E. */
+#ifndef X86_CPUID_H
+#define X86_CPUID_H
+#include "x86/cpu.h"
+
+enum x86_feat {
+    FEAT_none,               /* always there */
+#define FEAT(name, leaf, subleaf, reg, bit, host) FEAT_##name,
+#include "x86/feat.def"
+#undef FEAT
+    FEAT_COUNT
+};
+
+struct x86_cpuid { uint64_t feats[(FEAT_COUNT + 63) / 64]; char brand[49]; char vendor[13]; uint32_t signature; };
+
+/* A model by name ("max", "duet64", "qemu64"): everything that the translator implements and the host can pass through. 0 or -EINVAL. */
+int x86_cpuid_model(struct x86_cpuid *, const char *spec);
+bool x86_has(const struct x86_cpuid *, enum x86_feat);
+void x86_cpuid(struct x86_cpu *, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);   /* eax ebx ecx edx */
+#endif
