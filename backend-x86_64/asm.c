@@ -57,16 +57,29 @@ static void emit_modrm_mem(struct code_buf *c, unsigned reg, struct x64_mem m)
 
 static unsigned high(uint8_t r) { return r == NOREG ? 0 : r; }
 
-void x64_rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned rm)
+static void rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned rm)
 {
+    c->touched |= (uint16_t)(1u << rm);
     emit_head(c, e, reg, 0, rm, true);
     x64_b(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-void x64_rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
+static void rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
 {
     emit_head(c, e, reg, high(m.index), high(m.base), false);
     emit_modrm_mem(c, reg, m);
+}
+
+void x64_rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned r)
+{
+    c->touched |= (uint16_t)(1u << reg);
+    rr(c, e, reg, r);
+}
+
+void x64_rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
+{
+    c->touched |= (uint16_t)(1u << reg);
+    rm(c, e, reg, m);
 }
 
 static void emit_vex(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, unsigned index, unsigned base)
@@ -80,12 +93,14 @@ static void emit_vex(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv
 
 void x64_vex_rr(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, unsigned rm)
 {
+    c->touched |= (uint16_t)(1u << reg | 1u << vvvv | 1u << rm);
     emit_vex(c, e, l, vvvv, reg, 0, rm);
     x64_b(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
 void x64_vex_rm(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, struct x64_mem m)
 {
+    c->touched |= (uint16_t)(1u << reg | 1u << vvvv);
     emit_vex(c, e, l, vvvv, reg, high(m.index), high(m.base));
     emit_modrm_mem(c, reg, m);
 }
@@ -114,19 +129,20 @@ static void emit_imm(struct code_buf *c, unsigned size, int32_t imm)
 
 void x64_mov_mi(struct code_buf *c, unsigned size, struct x64_mem m, int32_t imm)
 {
-    x64_rm(c, x64_sized(0xc6, size, 0), 0, m);
+    rm(c, x64_sized(0xc6, size, 0), 0, m);
     emit_imm(c, size, imm);
 }
 
 void x64_mov_ri(struct code_buf *c, unsigned d, uint64_t imm)
 {
+    c->touched |= (uint16_t)(1u << d);
     if (imm == (uint32_t)imm) {
         if (d & 8)
             x64_b(c, 0x41);
         x64_b(c, 0xb8 | (d & 7));
         x64_d(c, (uint32_t)imm);
     } else if (x64_fits32(imm)) {
-        x64_rr(c, x64_wide(0xc7, 8, 0), 0, d);
+        rr(c, x64_wide(0xc7, 8, 0), 0, d);
         x64_d(c, (uint32_t)imm);
     } else {
         x64_b(c, 0x48 | (d & 8) >> 3);
@@ -141,7 +157,7 @@ void x64_mov_ri_size(struct code_buf *c, unsigned size, unsigned d, uint64_t imm
         x64_mov_ri(c, d, size == 4 ? (uint32_t)imm : imm);
         return;
     }
-    x64_rr(c, x64_sized(0xc6, size, 0), 0, d);
+    rr(c, x64_sized(0xc6, size, 0), 0, d);
     emit_imm(c, size, (int32_t)imm);
 }
 
@@ -154,14 +170,14 @@ void x64_alu_mr(struct code_buf *c, unsigned alu, unsigned size, struct x64_mem 
 void x64_alu_ri(struct code_buf *c, unsigned alu, unsigned size, unsigned d, int32_t imm)
 {
     bool small = size > 1 && imm == (int8_t)imm;
-    x64_rr(c, small ? x64_wide(0x83, size, 0) : x64_sized(0x80, size, 0), alu, d);
+    rr(c, small ? x64_wide(0x83, size, 0) : x64_sized(0x80, size, 0), alu, d);
     emit_imm(c, small ? 1 : size, imm);
 }
 
 void x64_alu_mi(struct code_buf *c, unsigned alu, unsigned size, struct x64_mem m, int32_t imm)
 {
     bool small = size > 1 && imm == (int8_t)imm;
-    x64_rm(c, small ? x64_wide(0x83, size, 0) : x64_sized(0x80, size, 0), alu, m);
+    rm(c, small ? x64_wide(0x83, size, 0) : x64_sized(0x80, size, 0), alu, m);
     emit_imm(c, small ? 1 : size, imm);
 }
 
@@ -172,13 +188,13 @@ void x64_test_ri(struct code_buf *c, unsigned size, unsigned a, int32_t imm)
 {
     struct x64_enc e = x64_sized(0xf6, size, 0);
     e.byte_reg = 0;                                /* /0 is no register */
-    x64_rr(c, e, 0, a);
+    rr(c, e, 0, a);
     emit_imm(c, size, imm);
 }
 
 void x64_test_mi(struct code_buf *c, unsigned size, struct x64_mem m, int32_t imm)
 {
-    x64_rm(c, x64_sized(0xf6, size, 0), 0, m);
+    rm(c, x64_sized(0xf6, size, 0), 0, m);
     emit_imm(c, size, imm);
 }
 
@@ -195,14 +211,14 @@ void x64_group_r(struct code_buf *c, unsigned op, unsigned digit, unsigned size,
 {
     struct x64_enc e = x64_sized(op, size, 0);
     e.byte_reg = 0;
-    x64_rr(c, e, digit, r);
+    rr(c, e, digit, r);
 }
 
 void x64_group_m(struct code_buf *c, unsigned op, unsigned digit, unsigned size, struct x64_mem m)
 {
     struct x64_enc e = x64_sized(op, size, 0);
     e.byte_reg = 0;
-    x64_rm(c, e, digit, m);
+    rm(c, e, digit, m);
 }
 
 static struct x64_enc movx_enc(bool sign, unsigned size, unsigned from)
@@ -222,7 +238,7 @@ void x64_movx_rm(struct code_buf *c, bool sign, unsigned size, unsigned from, un
 void x64_setcc(struct code_buf *c, unsigned cc, unsigned d)
 {
     struct x64_enc e = {.map = 1, .op = 0x90 | cc, .byte_rm = 1};
-    x64_rr(c, e, 0, d);
+    rr(c, e, 0, d);
 }
 
 void x64_push(struct code_buf *c, unsigned r)

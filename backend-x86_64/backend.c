@@ -69,16 +69,20 @@ struct x64_ool *x64_ool(struct x64_ctx *x, void (*emit)(struct x64_ctx *, struct
     return &x->ool[x->n_ool++];
 }
 
+void x64_emit_insn(struct x64_ctx *x, uint32_t k)
+{
+    x->k = k;
+    x->in = &x->ir->insn[k];
+    x64_fl_before(x);
+    lower_of(x->in->op)(x);
+    x64_fl_after(x);
+    x64_free_dead(x);
+}
+
 static void emit_body(struct x64_ctx *x)
 {
-    for (unsigned k = 0; k < x->ir->n; k++) {
-        x->k = k;
-        x->in = &x->ir->insn[k];
-        x64_fl_before(x);
-        lower_of(x->in->op)(x);
-        x64_fl_after(x);
-        x64_free_dead(x);
-    }
+    for (unsigned k = 0; k < x->ir->n; k++)
+        x64_emit_insn(x, k);
     for (unsigned i = 0; i < x->n_ool; i++) {
         x->in = x->ool[i].in;
         x->ool[i].emit(x, &x->ool[i]);
@@ -169,6 +173,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->fl_fresh = 0;
     x->fpu_known = x->fpu_dropped = false;
     x->addend_at = NULL;
+    x->loop.top = x->loop.over = NULL;
     find_last_uses(x);
     if (tb->hot)
         x64_find_groups(x);

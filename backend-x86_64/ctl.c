@@ -163,13 +163,17 @@ static void jcc_exit_path(struct x64_ctx *x, struct x64_ool *o)
     struct tb_exit *e = &x->exits[o->exit];
     x64_patch_here(x->c, o->from);
     if (x->counting) {                             /* linking then moves a jump behind the counting code instead of the jcc */
-        count_way(x)->to = (uint32_t)(o->from + 4 - x->start);
+        struct tb_count *way = count_way(x);
+        way->from = o->way_from;
+        way->to = (uint32_t)(o->from + 4 - x->start);
         align_link(x->c, 1);
         uint8_t *at = x64_jmp(x->c);
         e->patch = (uint32_t)(at - x->start);
         x64_patch_here(x->c, at);
     }
     exit_body(x, e);
+    if (x->loop.over && !x->loop.top && x->loop.exit == e->n)
+        x64_emit_loop(x, e);
 }
 
 static struct tb_exit *new_exit(struct x64_ctx *x)
@@ -197,11 +201,17 @@ static void emit_jcc(struct x64_ctx *x)
         cc = x->in->sub;
     }
     struct tb_exit *e = new_exit(x);
+    bool loop = x64_loop_wanted(x, e->pc);
     align_link(x->c, 2);
     uint8_t *at = x64_jcc(x->c, (unsigned)cc);
     e->patch = (uint32_t)(at - x->start);
     struct x64_ool *o = x64_ool(x, jcc_exit_path);
-    *o = (struct x64_ool){.emit = jcc_exit_path, .from = at, .in = x->in, .exit = e->n};
+    *o = (struct x64_ool){.emit = jcc_exit_path, .from = at, .in = x->in, .exit = e->n,
+                          .way_from = x->loop.on ? (uint32_t)(x->loop.top - x->start) : x->tb->fpu_entry};
+    if (loop) {
+        e->rebuild = x->has_recipe;                /* the copy comes to this exit without EFLAGS */
+        x64_loop_note(x, e);
+    }
 }
 
 static void emit_jmp(struct x64_ctx *x)

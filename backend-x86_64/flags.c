@@ -7,6 +7,7 @@
 void x64_spill_code(struct code_buf *c, struct x64_mem to)
 {
     x64_b(c, 0x9f);                                /* lahf */
+    c->touched |= (uint16_t)BIT(RAX);
     x64_setcc(c, CC_O, RAX);
     x64_mov_mr(c, 4, to, RAX);
 }

@@ -142,7 +142,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
 }
 
 /* d = d + constant, by LEA, ADD or SUB; *by is the constant. */
-static bool is_step(const struct ir_block *ir, const struct ir_insn *in, ir_ref d, int64_t *by)
+bool x64_is_step(const struct ir_block *ir, const struct ir_insn *in, ir_ref d, int64_t *by)
 {
     if (in->size != 8)
         return false;
@@ -165,7 +165,7 @@ static void written(const struct ir_block *ir, struct walk *w, const struct ir_i
     int64_t by;
     if (d == IR_NONE || !ir_is_global(d))
         return;
-    if (is_step(ir, in, d, &by)) {
+    if (x64_is_step(ir, in, d, &by)) {
         w->off[d] += by;
     } else {
         w->ver[d]++;

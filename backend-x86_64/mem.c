@@ -37,8 +37,8 @@ static void clear_for_address(struct x64_ctx *x)
     x->locked |= BIT(RAX) | BIT(R10);
 }
 
-/* Members of a group neither fault nor touch EFLAGS. */
-bool x64_is_member(const struct x64_ctx *x) { return x->tb->hot && x->group[x->k].role == GROUP_MEMBER; }
+/* Members of a group, and accesses in a loop's tight copy, neither fault nor touch EFLAGS. */
+bool x64_is_member(const struct x64_ctx *x) { return x->loop.on || (x->tb->hot && x->group[x->k].role == GROUP_MEMBER); }
 
 void x64_mem_prepare(struct x64_ctx *x)
 {
@@ -127,7 +127,7 @@ static bool strict(const struct x64_ctx *x, const struct ir_insn *in)
     return in->op == IR_native && x->ir->natives[in->imm].align > 1;
 }
 
-static struct x64_mem region_field(unsigned region, size_t field)
+struct x64_mem x64_region_field(unsigned region, size_t field)
 {
     struct x64_mem d = ENV_AT(region);
     d.disp += (int32_t)((region - 1) * sizeof(struct mem_region) + field);
@@ -136,7 +136,7 @@ static struct x64_mem region_field(unsigned region, size_t field)
 
 static struct x64_mem region_len(unsigned region, unsigned bytes)
 {
-    return region_field(region, offsetof(struct mem_region, len) + 8 * mem_region_len(bytes));
+    return x64_region_field(region, offsetof(struct mem_region, len) + 8 * mem_region_len(bytes));
 }
 
 /*
@@ -161,10 +161,10 @@ static void region_from_tlb(struct x64_ctx *x, const struct x64_ool *o, unsigned
     x64_group_r(c, 0xf6, 3, 8, R11);               /* neg */
     x64_alu_rr(c, X64_ADD, 8, R11, RAX);           /* the page */
     x64_alu_rr(c, X64_SUB, 8, R10, R11);
-    x64_mov_mr(c, 8, region_field(o->region, offsetof(struct mem_region, start)), R11);
-    x64_mov_mr(c, 8, region_field(o->region, offsetof(struct mem_region, addend)), R10);
+    x64_mov_mr(c, 8, x64_region_field(o->region, offsetof(struct mem_region, start)), R11);
+    x64_mov_mr(c, 8, x64_region_field(o->region, offsetof(struct mem_region, addend)), R10);
     for (unsigned i = 0; i < 3; i++)
-        x64_mov_mi(c, 8, region_field(o->region, offsetof(struct mem_region, len) + 8 * i), (int32_t)(PAGE_SIZE - mem_region_slack(i)));
+        x64_mov_mi(c, 8, x64_region_field(o->region, offsetof(struct mem_region, len) + 8 * i), (int32_t)(PAGE_SIZE - mem_region_slack(i)));
     x64_mov_mi(c, 8, ENV_AT(regions_live), 1);
     x64_mov_rm(c, 8, R11, ENV_AT(saved_r11));
     x64_jmp_to(c, done);
@@ -254,7 +254,7 @@ static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
     else
         x64_lea(x->c, 8, RAX, (struct x64_mem){x64_contract[in->base], x64_contract[in->index], in->scale, in->disp});
     if (x->addend_at != x->c->p || x->addend_of != region || in->index != IR_NONE)
-        x64_mov_rm(x->c, 8, R10, region_field(region, offsetof(struct mem_region, addend)));
+        x64_mov_rm(x->c, 8, R10, x64_region_field(region, offsetof(struct mem_region, addend)));
     x->addend_of = (uint8_t)region;
     return m;
 }
@@ -265,7 +265,7 @@ static void leader_check(struct x64_ctx *x, unsigned region, unsigned kind)
     struct code_buf *c = x->c;
     struct x64_mem low = {x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp + x->group[x->k].lo};
     struct x64_ool o = {.emit = leader_path, .in = in, .kind = (uint8_t)kind, .size = x->group[x->k].span, .region = (uint8_t)region, .fl = (uint8_t)x64_fl_where(x),
-                        .recipe = (uint8_t)(x->n_recipes - 1), .resume = c->p, .addr = region_field(region, 0)};
+                        .recipe = (uint8_t)(x->n_recipes - 1), .resume = c->p, .addr = x64_region_field(region, 0)};
     x64_lea(c, 8, R10, low);
     x64_alu_rm(c, X64_SUB, 8, R10, o.addr);
     x64_alu_rm(c, X64_CMP, 8, R10, region_len(region, o.size));
@@ -291,10 +291,10 @@ static struct x64_mem region_probe(struct x64_ctx *x, struct x64_ool *o)
         address(x, RAX);
         x64_mov_rr(c, 8, R10, RAX);
     }
-    x64_alu_rm(c, X64_SUB, 8, R10, region_field(o->region, 0));
+    x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(o->region, 0));
     x64_alu_rm(c, X64_CMP, 8, R10, region_len(o->region, o->size));
     o->from = x64_jcc(c, CC_AE);
-    x64_mov_rm(c, 8, R10, region_field(o->region, offsetof(struct mem_region, addend)));
+    x64_mov_rm(c, 8, R10, x64_region_field(o->region, offsetof(struct mem_region, addend)));
     return m;
 }
 
@@ -320,10 +320,13 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
                         .tag = kind == NM_READ ? offsetof(struct tlb_entry, tag_r) : offsetof(struct tlb_entry, tag_w),
                         .fl = (uint8_t)x64_fl_where(x), .recipe = (uint8_t)(x->n_recipes - 1), .region = (uint8_t)region_of(x, size, kind)};
     struct x64_group *g = x->tb->hot ? &x->group[x->k] : NULL;
-    bool grouped = g && o.region && g->role != GROUP_NONE;
+    bool grouped = g && o.region && g->role != GROUP_NONE, leads = grouped && g->role == GROUP_LEADER && !x->loop.on;
     struct x64_mem m;
-    if (grouped) {
-        if (g->role == GROUP_LEADER)
+    if (x->loop.on) {
+        grouped = true;
+        m = x64_loop_operand(x);
+    } else if (grouped) {
+        if (leads)
             leader_check(x, o.region, g->store ? NM_RW : kind);
         m = unchecked(x, o.region);
     } else {
@@ -334,7 +337,7 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
     if (acc->need_flags || combine) {
         x64_lea(c, 8, R10, m);
         m = x64_at(R10, 0);
-        if (acc->need_flags && (!grouped || g->role == GROUP_LEADER))
+        if (acc->need_flags && (!grouped || leads))
             x64_reload_code(c, ENV_AT(flags));
         else if (acc->need_flags)
             x64_fl_need(x);                        /* rax is free; memory operands and temps stay where they are */
@@ -343,7 +346,7 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
         x64_point(x, c->p, x64_fl_where(x));       /* the instruction itself may trap: alignment, #XM, #MF */
     access(c, x->ir, x->in, acc, m);
     o.after = c->p;
-    x->addend_at = grouped && !acc->need_flags && !combine && acc->d != R10 ? c->p : NULL;     /* a load may go to r10 itself */
+    x->addend_at = grouped && !x->loop.on && !acc->need_flags && !combine && acc->d != R10 ? c->p : NULL;     /* a load may go to r10 itself */
     if (!grouped)
         *x64_ool(x, slow_path) = o;
     x->locked &= (uint16_t)~(BIT(RAX) | BIT(R10));

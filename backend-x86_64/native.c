@@ -11,9 +11,19 @@ static struct x64_enc enc_of(const struct ir_native *n)
                             .byte_reg = n->byte_gpr && n->reg_role == NR_GPR, .byte_rm = n->byte_gpr && n->rm_role == NR_GPR};
 }
 
+/* Vector registers are no general ones. */
+static uint16_t gprs_of(const struct ir_native *n, const struct x64_acc *a, unsigned rm)
+{
+    uint16_t r = n->reg_role == NR_GPR ? (uint16_t)BIT(a->reg) : 0;
+    r |= n->vvvv_role == NR_GPR ? (uint16_t)BIT(a->vvvv) : 0;
+    r |= n->rm_role == NR_GPR ? (uint16_t)BIT(rm) : 0;
+    return r | (n->out_ax ? (uint16_t)BIT(RAX) : 0);
+}
+
 void x64_native_encoding(struct code_buf *c, const struct ir_native *n, const struct x64_acc *a, const struct x64_mem *m, unsigned rm)
 {
     struct x64_enc e = enc_of(n);
+    uint16_t touched = c->touched | gprs_of(n, a, rm);
     if (!n->has_modrm) {
         if (e.prefix == 0x66 || e.prefix66)
             x64_b(c, 0x66);
@@ -38,6 +48,7 @@ void x64_native_encoding(struct code_buf *c, const struct ir_native *n, const st
     }
     if (n->has_imm)
         x64_b(c, n->imm);
+    c->touched = touched;
 }
 
 static void access_native(struct code_buf *c, const struct ir_block *ir, const struct ir_insn *in, const struct x64_acc *a, struct x64_mem m)

@@ -56,6 +56,27 @@ struct x64_group {
 };
 enum x64_role { GROUP_NONE, GROUP_LEADER, GROUP_MEMBER };
 
+/* Accesses of a loop's body off one base and index, whose values change by constants from turn to turn (loop.c). */
+#define LOOP_SPAN 2048
+struct x64_stream {
+    ir_ref base, index;                /* globals with a host register, or IR_NONE */
+    uint8_t scale, use, region, host;  /* use: TCG_REGION_; region: as x64_ool; host: number of the host value that its operands need */
+    bool store, base_fixed, index_fixed;
+    int64_t lo, hi, step;              /* bytes touched by a turn, relative to base + (index << scale) at its beginning; what a turn adds */
+};
+
+struct x64_loop {
+    bool on;                           /* the copy is being emitted */
+    bool fpu_known;
+    uint8_t *entry, *over, *top;       /* the block's ordinary entry; behind the ordinary code's backward exit; the copy */
+    uint8_t exit, plan;
+    unsigned recipe;                   /* 1 + the recipe of the flags at the exit; 0 none */
+    uint32_t end;                      /* the exit's IR insn */
+    unsigned n_streams, n_hosts;
+    struct x64_stream stream[8];
+    uint8_t of[IR_MAX_INSNS];          /* stream of each access */
+};
+
 struct x64_ctx;
 struct x64_ool {                       /* code moved out of line, emitted after the block's body */
     void (*emit)(struct x64_ctx *, struct x64_ool *);
@@ -71,6 +92,7 @@ struct x64_ool {                       /* code moved out of line, emitted after 
     uint8_t region;                    /* 1 + number of the descriptor; 0: TLB */
     uint8_t fl, recipe;                /* where flags are meanwhile: enum tb_fl_where */
     uint8_t size, kind, exit;
+    uint32_t way_from;                 /* -d count: where the way to this exit begins */
 };
 
 struct x64_ctx {
@@ -111,6 +133,7 @@ struct x64_ctx {
     bool counting;                     /* -d count for this block */
     struct tb_count *counts;           /* made so far */
     struct x64_group group[IR_MAX_INSNS];
+    struct x64_loop loop;
 };
 
 /* ---- where values are: regs.c ---- */
@@ -150,7 +173,16 @@ bool x64_is_member(const struct x64_ctx *);
 int x64_region_use(const struct x64_ctx *, const struct ir_insn *);      /* TCG_REGION_ number, or -1 */
 unsigned x64_mem_kind(const struct x64_ctx *, const struct ir_insn *);   /* enum native_mem of a memory op; NM_NONE for others */
 
+bool x64_is_step(const struct ir_block *, const struct ir_insn *, ir_ref d, int64_t *by);      /* d = d + constant */
+
+/* ---- loop.c: the copy of a hot loop that needs no checks ---- */
+bool x64_loop_wanted(const struct x64_ctx *, uint64_t to);               /* asked at a backward exit to guest pc TO */
+void x64_loop_note(struct x64_ctx *, const struct tb_exit *);            /* its jcc has just been emitted */
+void x64_emit_loop(struct x64_ctx *, struct tb_exit *);                  /* its out-of-line code has just been emitted */
+struct x64_mem x64_loop_operand(struct x64_ctx *);
+
 /* ---- lowering, one file a group ---- */
+void x64_emit_insn(struct x64_ctx *, uint32_t k);                        /* backend.c: one IR insn, with what goes before and after */
 void x64_emit_alu(struct x64_ctx *), x64_emit_shift(struct x64_ctx *), x64_emit_muldiv(struct x64_ctx *), x64_emit_bits(struct x64_ctx *);
 void x64_emit_move(struct x64_ctx *);
 void x64_emit_mem(struct x64_ctx *), x64_emit_lea(struct x64_ctx *);                  /* mem.c: the one place of the softmmu lowering */
@@ -166,6 +198,8 @@ void x64_mem_access(struct x64_ctx *, unsigned size, unsigned kind /* enum nativ
 /* The flags were handled and rax, r10 emptied: first half of the above, for callers that place values in between. */
 void x64_mem_prepare(struct x64_ctx *);
 unsigned x64_value_reg(struct x64_ctx *, ir_ref, unsigned size, bool own);   /* in a pinned register or r11 (own: always a copy in r11) */
+
+struct x64_mem x64_region_field(unsigned region, size_t field);              /* of struct mem_region; region: 1 + number */
 
 /* A condition on flags that are only in memory: tests a bit there; returns the condition to use afterwards, or -1. */
 int x64_cc_from_mem(struct x64_ctx *, unsigned cc);

@@ -4,7 +4,8 @@
 #include "tcg/env.h"
 #include "tcg/tb.h"
 
-struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; };   /* writes go to rw; code runs at rw + rx_delta */
+/* Writes go to rw; code runs at rw + rx_delta. touched: registers that emitted code may have written (those below 16; more than there are, never fewer). */
+struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; uint16_t touched; };
 
 struct tcg_backend {
     const char *name;

@@ -49,6 +49,8 @@ struct tcg_env {
     uint64_t regions_live;                 /* some of them may be in use */
     int32_t region_turn; uint32_t region_pad;      /* user-mode misses until the softmmu is asked for a larger run */
     uint64_t slots[64];                    /* spilled temps */
+    uint64_t loop_host[6];                 /* addends and turns left in a loop's tight copy (backend) */
+    uint32_t loop_left, loop_pad;
     uint32_t saved_flags;                  /* of an instruction on the bounce buffer, until its store is done */
     bool one_insn;                         /* the block being made or run is a single uncached instruction */
     bool need_deliver;                     /* the run loop must ask the frontend before it goes on */

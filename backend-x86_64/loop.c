@@ -1,0 +1,368 @@
+/*
+ * The tight copy of a loop that is one hot block: its body once more, without any check. The block's ordinary code runs the first turn and
+ * fills the region descriptors; the backward exit, when linked to its own block, then leads here. The preheader asks, for every stream of accesses
+ * (one base and index whose values change by constants from turn to turn), how many turns stay inside its descriptor; the smallest number,
+ * at most TURNS, is the budget. While it lasts no access can fault, miss or be MMIO, nothing else can change the descriptors (there are no calls and
+ * no slow paths inside), and pending work waits for at most TURNS turns. Then the exit's guard looks at pending work as ever.
+ *
+ * Registers: the budget in rax, up to two host addends in r10 and r11. A body that needs those itself (code_buf.touched tells) is emitted again with
+ * fewer of them taken, at last with none: then budget and addends are in env.
+ *
+ * Flags at the top of the copy: the budget's arithmetic loses EFLAGS. With a recipe (flags.c) the exit's flags can be rebuilt: the budget is counted
+ * at the bottom. Without one, but when the block redefines flags before anything can show them, it is counted at the top, and the last turn is left
+ * to the ordinary code, whose exit has its flags. Other blocks have no tight copy.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend-x86_64/x64.h"
+
+#define TURNS 1023
+
+static const struct { bool left; uint8_t n_hosts, host[2]; } plans[] = {
+    { true, 2, { R10, R11 } }, { true, 1, { R10 } }, { true, 0, { 0 } }, { false, 0, { 0 } } };
+
+/* Is this a backward exit to the block's own start, at IR insn k, from a body that a tight copy can be made of? */
+bool x64_loop_wanted(const struct x64_ctx *x, uint64_t to)
+{
+    if (!x->tb->hot || x->loop.on || x->loop.top || to != x->ir->pc || x->fs != FS_HOST || x->tb->key.cs_base)
+        return false;
+    if (!x->has_recipe && x->tb->needs_flags)
+        return false;
+    for (uint32_t k = 0; k < x->k; k++) {
+        const struct ir_insn *in = &x->ir->insn[k];
+        unsigned attr = ir_opinfo[in->op].attr;
+        if (in->op == IR_call || in->op == IR_label || in->op == IR_cmpxchg || in->op == IR_setpc || ((attr & CTL) && in->op != IR_jcc))
+            return false;
+        if ((ir_is_temp(in->d) && x->last_use[in->d - IR_TEMP0] > x->k) || (ir_is_temp(in->e) && x->last_use[in->e - IR_TEMP0] > x->k))
+            return false;
+    }
+    return true;
+}
+
+/* ---- streams ---- */
+
+static bool plain(ir_ref r) { return r == IR_NONE || (ir_is_global(r) && x64_contract[r] != NOREG); }
+
+/* The stream that an access of the body belongs to, its range relative to base + (index << scale) at the top of the body; NULL: none. */
+static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in, const int64_t *off)
+{
+    struct x64_loop *l = &x->loop;
+    bool fixed = in->base != IR_NONE && ir_is_const(in->base);
+    ir_ref base = fixed ? IR_NONE : in->base;
+    unsigned size = in->op == IR_native ? x->ir->natives[in->imm].mem_size : in->size;
+    int use = x64_region_use(x, in);
+    if (use < 0 || use == TCG_REGION_SEG || !plain(base) || !plain(in->index) || (base == IR_NONE && in->index != IR_NONE) || size > 32 ||
+        (in->flags & (IRF_ADDR32 | IRF_ADDR16)) || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc))
+        return NULL;
+    int64_t at = in->disp + (fixed ? (int64_t)ir_const_value(x->ir, in->base) : 0) + (base == IR_NONE ? 0 : off[base]) +
+        (in->index == IR_NONE ? 0 : off[in->index] * (1 << in->scale));
+    struct x64_stream *s = l->stream;
+    for (; s < l->stream + l->n_streams; s++)
+        if (s->base == base && s->index == in->index && s->scale == in->scale && at >= s->hi - LOOP_SPAN && at + (int64_t)size <= s->lo + LOOP_SPAN)
+            break;
+    if (s == l->stream + ARRAY_SIZE(l->stream))
+        return NULL;
+    if (s == l->stream + l->n_streams) {
+        l->n_streams++;
+        *s = (struct x64_stream){ .base = base, .index = in->index, .scale = in->scale, .lo = at, .hi = at + size, .use = (uint8_t)use };
+    }
+    s->lo = MIN(s->lo, at);
+    s->hi = MAX(s->hi, at + (int64_t)size);
+    s->store |= x64_mem_kind(x, in) != NM_READ;
+    return s;
+}
+
+/* What one turn adds to a register; false when that is not a constant. */
+static bool steps(const int64_t *off, const bool *lost, ir_ref r, unsigned scale, int64_t *sum)
+{
+    if (r == IR_NONE)
+        return true;
+    *sum += off[r] * (1 << scale);
+    return !lost[r];
+}
+
+/* Streams that use the same host value share it. */
+static void give_host(struct x64_loop *l, struct x64_stream *s)
+{
+    bool own = s->index != IR_NONE && (s->base_fixed || s->index_fixed);
+    s->host = l->n_hosts;
+    if (s->base != IR_NONE && !own)
+        for (struct x64_stream *o = l->stream; o < s; o++)
+            if (o->region == s->region && o->base != IR_NONE && (o->index == IR_NONE || !(o->base_fixed || o->index_fixed)))
+                s->host = o->host;
+    l->n_hosts += s->host == l->n_hosts;
+}
+
+static bool find_streams(struct x64_ctx *x, uint32_t end)
+{
+    struct x64_loop *l = &x->loop;
+    int64_t off[IR_MAX_GLOBALS] = { 0 };
+    bool lost[IR_MAX_GLOBALS] = { 0 };
+    l->n_streams = l->n_hosts = 0;
+    for (uint32_t k = 0; k < end; k++) {
+        const struct ir_insn *in = &x->ir->insn[k];
+        if (x64_mem_kind(x, in) != NM_NONE) {
+            struct x64_stream *s = stream_of(x, in, off);
+            if (!s)
+                return false;
+            l->of[k] = (uint8_t)(s - l->stream);
+        }
+        for (unsigned i = 0; i < 2; i++) {
+            ir_ref d = i ? in->e : in->d;
+            int64_t by;
+            if (d == IR_NONE || !ir_is_global(d))
+                continue;
+            if (x64_is_step(x->ir, in, d, &by))
+                off[d] += by;
+            else
+                lost[d] = true;
+        }
+    }
+    for (struct x64_stream *s = l->stream; s < l->stream + l->n_streams; s++) {
+        if (!steps(off, lost, s->base, 0, &s->step) || !steps(off, lost, s->index, s->scale, &s->step) || s->step > 1 << 20 || s->step < -(1 << 20))
+            return false;
+        s->base_fixed = s->base != IR_NONE && !off[s->base];
+        s->index_fixed = s->index != IR_NONE && !off[s->index];
+        s->region = (uint8_t)(1 + s->use + TCG_REGION_USES * x->ir->mem_bank + (s->store ? TCG_REGIONS : 0));
+        give_host(l, s);
+    }
+    return l->n_hosts <= ARRAY_SIZE(((struct tcg_env *)0)->loop_host);
+}
+
+/* ---- code ---- */
+
+static struct x64_mem host_mem(unsigned n)
+{
+    struct x64_mem m = ENV_AT(loop_host);
+    m.disp += (int32_t)(8 * n);
+    return m;
+}
+
+static struct x64_mem at_top(const struct x64_stream *s, int64_t disp)
+{
+    return (struct x64_mem){ x64_contract[s->base], s->index == IR_NONE ? NOREG : x64_contract[s->index], s->scale, (int32_t)disp };
+}
+
+/* rax = min(rax, turns of this stream); goes to the exit of the list when the next turn is not inside. r10, r11 are lost. */
+static void limit_turns(struct x64_ctx *x, const struct x64_stream *s)
+{
+    struct code_buf *c = x->c;
+    int64_t pace = s->step < 0 ? -s->step : s->step;
+    if (s->base == IR_NONE)
+        x64_mov_ri(c, R10, (uint64_t)s->lo);
+    else
+        x64_lea(c, 8, R10, at_top(s, s->lo));
+    x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(s->region, offsetof(struct mem_region, start)));
+    x64_mov_rm(c, 8, R11, x64_region_field(s->region, offsetof(struct mem_region, len)));
+    x64_alu_rr(c, X64_CMP, 8, R10, R11);
+    x64_jcc_to(c, CC_AE, x->loop.entry);
+    x64_alu_ri(c, X64_ADD, 8, R11, (int32_t)(mem_region_slack(0) - (s->hi - s->lo)));
+    x64_alu_rr(c, X64_SUB, 8, R11, R10);           /* the last good offset less this one */
+    x64_jcc_to(c, CC_S, x->loop.entry);
+    if (!pace)
+        return;
+    unsigned r = s->step < 0 ? R10 : R11, shift = pace == 1 ? 0 : 64 - (unsigned)__builtin_clzll((uint64_t)pace - 1);
+    if (shift)
+        x64_shift_ri(c, X64_SHR, 8, r, shift);     /* by the next power of two: fewer turns than there might be */
+    x64_alu_rr(c, X64_CMP, 8, r, RAX);
+    x64_rr(c, x64_wide(0x42, 8, 1), RAX, r);       /* cmovb */
+}
+
+static void set_host(struct x64_ctx *x, const struct x64_stream *s, unsigned reg)
+{
+    struct code_buf *c = x->c;
+    struct x64_mem addend = x64_region_field(s->region, offsetof(struct mem_region, addend));
+    if (s->base == IR_NONE) {
+        x64_mov_ri(c, reg, (uint64_t)s->lo);
+        x64_alu_rm(c, X64_ADD, 8, reg, addend);
+        return;
+    }
+    x64_mov_rm(c, 8, reg, addend);
+    if (s->index != IR_NONE && s->base_fixed)
+        x64_alu_rr(c, X64_ADD, 8, reg, x64_contract[s->base]);
+    else if (s->index != IR_NONE && s->index_fixed)
+        x64_lea(c, 8, reg, (struct x64_mem){ (uint8_t)reg, x64_contract[s->index], s->scale, 0 });
+}
+
+/* The host operand of an access in the copy. */
+struct x64_mem x64_loop_operand(struct x64_ctx *x)
+{
+    const struct x64_loop *l = &x->loop;
+    const struct x64_stream *s = &l->stream[l->of[x->k]];
+    const struct ir_insn *in = x->in;
+    uint8_t host = s->host < plans[l->plan].n_hosts ? plans[l->plan].host[s->host] : R10;
+    if (s->host >= plans[l->plan].n_hosts)
+        x64_mov_rm(x->c, 8, R10, host_mem(s->host));
+    if (s->base == IR_NONE)
+        return x64_at(host, (int32_t)(in->disp + (in->base == IR_NONE ? 0 : (int64_t)ir_const_value(x->ir, in->base)) - s->lo));
+    if (in->index == IR_NONE)
+        return (struct x64_mem){ x64_contract[in->base], host, 0, in->disp };
+    if (s->base_fixed)
+        return (struct x64_mem){ host, x64_contract[in->index], in->scale, in->disp };
+    if (s->index_fixed)
+        return (struct x64_mem){ x64_contract[in->base], host, 0, in->disp };
+    x64_lea(x->c, 8, RAX, (struct x64_mem){ x64_contract[in->base], x64_contract[in->index], in->scale, in->disp });
+    return (struct x64_mem){ RAX, host, 0, 0 };
+}
+
+/* Addends that have no register go to env, through r10; then the others. rax holds the budget. */
+static void set_hosts(struct x64_ctx *x)
+{
+    const struct x64_loop *l = &x->loop;
+    unsigned in_regs = plans[l->plan].n_hosts;
+    for (unsigned n = l->n_hosts; n-- > 0;) {
+        const struct x64_stream *s = l->stream;
+        while (s->host != n)
+            s++;
+        set_host(x, s, n < in_regs ? plans[l->plan].host[n] : R10);
+        if (n >= in_regs)
+            x64_mov_mr(x->c, 8, host_mem(n), R10);
+    }
+}
+
+static void count_down(struct x64_ctx *x)
+{
+    if (plans[x->loop.plan].left)
+        x64_alu_ri(x->c, X64_SUB, 4, RAX, 1);
+    else
+        x64_alu_mi(x->c, X64_SUB, 4, ENV_AT(loop_left), 1);
+}
+
+/* -d count: a turn. r10 and r11 may be in use. */
+static void count_turn(struct x64_ctx *x)
+{
+    struct code_buf *c = x->c;
+    uint32_t from = (uint32_t)(c->p - x->start);
+    if (!x->counting)
+        return;
+    x64_mov_mr(c, 8, ENV_AT(saved_misc), R10);
+    x64_mov_mr(c, 8, ENV_AT(saved_r11), R11);
+    struct tb_count *n = x64_count(x, x->in->gi + 1u);
+    x64_mov_rm(c, 8, R10, ENV_AT(saved_misc));
+    x64_mov_rm(c, 8, R11, ENV_AT(saved_r11));
+    n->code = from;
+    n->code_end = (uint32_t)(c->p - x->start);
+    n->from = (uint32_t)(x->loop.top - x->start);
+}
+
+/* The branch at the end of a turn. */
+static void close_turn(struct x64_ctx *x, const struct tb_exit *e)
+{
+    struct code_buf *c = x->c;
+    struct x64_loop *l = &x->loop;
+    bool bottom = l->recipe;
+    if (bottom || x->counting) {
+        x64_jcc_to(c, x->in->sub ^ 1u, l->over);
+        count_turn(x);
+    }
+    if (bottom) {
+        count_down(x);
+        x64_jcc_to(c, CC_NS, l->top);
+    } else if (x->counting) {
+        x64_jmp_to(c, l->top);
+    } else {
+        x64_jcc_to(c, x->in->sub, l->top);
+    }
+    if (x->counting)
+        x->counts->to = (uint32_t)(c->p - x->start);
+    x64_jmp_to(c, bottom ? x->start + (x->tb->needs_flags ? e->body : e->guard) : l->over);
+}
+
+static void fresh_state(struct x64_ctx *x)
+{
+    const struct x64_loop *l = &x->loop;
+    memset(x->owner_valid, 0, sizeof x->owner_valid);
+    memset(x->loc_reg, NOREG, x->ir->n_temps);
+    memset(x->loc_slot, -1, x->ir->n_temps);
+    x->slots_used = 0;
+    x->locked = 0;
+    x->addend_at = NULL;
+    x->fl_fresh = 0;
+    x->fpu_known = l->fpu_known;
+    x->fs = l->recipe ? FS_RECIPE : 0;
+    x->has_recipe = l->recipe;
+    if (l->recipe)
+        x->recipe[x->n_recipes++] = x->recipe[l->recipe - 1];
+}
+
+/* Preheader and copy by plan; false when the body needs a register that the plan takes, or ends in another state than the ordinary code. */
+static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
+{
+    struct code_buf *c = x->c;
+    struct x64_loop *l = &x->loop;
+    struct tb_count *n = x->counting ? x64_count(x, 0) : NULL;
+    x64_mov_ri(c, RAX, TURNS);
+    for (unsigned i = 0; i < l->n_streams; i++)
+        limit_turns(x, &l->stream[i]);
+    if (!plans[l->plan].left)
+        x64_mov_mr(c, 4, ENV_AT(loop_left), RAX);
+    set_hosts(x);
+    if (n) {
+        n->from = n->code;
+        n->to = (uint32_t)(c->p - x->start);
+    }
+    fresh_state(x);
+    uint8_t *begin = l->recipe ? NULL : x64_jmp(c);
+    l->top = c->p;
+    if (begin) {
+        count_down(x);
+        x64_jcc_to(c, CC_S, l->entry);
+        x64_patch_here(c, begin);
+    }
+    c->touched = 0;
+    for (uint32_t k = 0; k < l->end; k++)
+        x64_emit_insn(x, k);
+    x->k = l->end;
+    x->in = &x->ir->insn[l->end];
+    uint16_t taken = plans[l->plan].left ? BIT(RAX) : 0;
+    for (unsigned i = 0; i < MIN(plans[l->plan].n_hosts, l->n_hosts); i++)
+        taken |= (uint16_t)BIT(plans[l->plan].host[i]);
+    if (c->touched & taken || x->fs != FS_HOST || x->overflow)
+        return false;
+    close_turn(x, e);
+    return true;
+}
+
+void x64_loop_note(struct x64_ctx *x, const struct tb_exit *e)
+{
+    struct x64_loop *l = &x->loop;
+    l->exit = e->n;
+    l->end = x->k;
+    l->over = x->c->p;
+    l->fpu_known = x->fpu_known;
+    l->recipe = x->has_recipe ? x->n_recipes : 0;
+    l->entry = x->start + (x->fpu_known ? x->tb->fpu_entry : 0);
+}
+
+/* Behind the code of exit e, which x64_loop_note was told of. */
+void x64_emit_loop(struct x64_ctx *x, struct tb_exit *e)
+{
+    struct x64_loop *l = &x->loop;
+    if (!find_streams(x, l->end))
+        return;
+    unsigned points = x->n_points, exits = x->n_exits, recipes = x->n_recipes, ool = x->n_ool;
+    struct tb_count *counts = x->counts;
+    uint8_t *at = x->c->p;
+    for (l->plan = 0; l->plan < ARRAY_SIZE(plans) && recipes < X64_MAX_RECIPES - 1; l->plan++) {
+        l->on = true;
+        bool done = emit_by_plan(x, e);
+        l->on = false;
+        if (done) {
+            e->loop = (uint32_t)(at - x->start);
+            return;
+        }
+        x->c->p = at;
+        x->n_points = points;
+        x->n_exits = exits;
+        x->n_recipes = recipes;
+        x->n_ool = ool;
+        while (x->counts != counts) {
+            struct tb_count *next = x->counts->next;
+            free(x->counts);
+            x->counts = next;
+        }
+        if (x->overflow)
+            break;
+    }
+    l->top = NULL;
+}
