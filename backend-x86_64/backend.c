@@ -52,7 +52,7 @@ static bool entry_needs_flags(const struct ir_block *ir)
     for (unsigned k = 0; k < ir->n; k++) {
         const struct ir_insn *in = &ir->insn[k];
         unsigned attr = ir_opinfo[in->op].attr;
-        if (attr & (LD | ST | FAULT | CTL | FR | FP) || in->op == IR_call || in->op == IR_native || in->op == IR_label || in->op == IR_getf)
+        if (attr & (LD | ST | FAULT | CTL | FR) || ((attr & FP) && (in->flags & IRF_FLAGS)) || in->op == IR_call || in->op == IR_native || in->op == IR_label || in->op == IR_getf)
             return true;
         if ((attr & FW) && (in->flags & IRF_FLAGS))
             return false;

@@ -5,6 +5,9 @@
  * at most TURNS, is the budget. While it lasts no access can fault, miss or be MMIO, nothing else can change the descriptors (there are no calls and
  * no slow paths inside), and pending work waits for at most TURNS turns. Then the exit's guard looks at pending work as ever.
  *
+ * An access that jumps about (its ordinary code probes the TLB) is probed here too; when it misses, the turn goes on in the ordinary code, at the same
+ * access.
+ *
  * Registers: the budget in rax, up to two host addends in r10 and r11. A body that needs those itself (code_buf.touched tells) is emitted again with
  * fewer of them taken, at last with none: then budget and addends are in env.
  *
@@ -17,9 +20,10 @@
 #include "backend-x86_64/x64.h"
 
 #define TURNS 1023
+#define COPIED_OPS 32                  /* IR insns in all copies of a turn */
 
-static const struct { bool left; uint8_t n_hosts, host[2]; } plans[] = {
-    { true, 2, { R10, R11 } }, { true, 1, { R10 } }, { true, 0, { 0 } }, { false, 0, { 0 } } };
+static const struct { uint8_t left, n_hosts, host[2]; } plans[] = {
+    { RAX, 2, { R10, R11 } }, { RAX, 1, { R10 } }, { RAX, 0, { 0 } }, { R11, 0, { 0 } }, { NOREG, 0, { 0 } } };
 
 /* Is this a backward exit to the block's own start, at IR insn k, from a body that a tight copy can be made of? */
 bool x64_loop_wanted(const struct x64_ctx *x, uint64_t to)
@@ -43,7 +47,7 @@ bool x64_loop_wanted(const struct x64_ctx *x, uint64_t to)
 
 static bool plain(ir_ref r) { return r == IR_NONE || (ir_is_global(r) && x64_contract[r] != NOREG); }
 
-/* The stream that an access of the body belongs to, its range relative to base + (index << scale) at the top of the body; NULL: none. */
+/* The stream that an access of the body belongs to, its range relative to base + (index << scale) at the top of the body; NULL: it must be probed. */
 static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in, const int64_t *off)
 {
     struct x64_loop *l = &x->loop;
@@ -103,9 +107,9 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
         const struct ir_insn *in = &x->ir->insn[k];
         if (x64_mem_kind(x, in) != NM_NONE) {
             struct x64_stream *s = stream_of(x, in, off);
-            if (!s)
+            if (!s && x->group[k].role != GROUP_NONE)
                 return false;
-            l->of[k] = (uint8_t)(s - l->stream);
+            l->of[k] = s ? (uint8_t)(s - l->stream) : LOOP_PROBED;
         }
         for (unsigned i = 0; i < 2; i++) {
             ir_ref d = i ? in->e : in->d;
@@ -184,6 +188,42 @@ static void set_host(struct x64_ctx *x, const struct x64_stream *s, unsigned reg
         x64_lea(c, 8, reg, (struct x64_mem){ (uint8_t)reg, x64_contract[s->index], s->scale, 0 });
 }
 
+/* The current access's TLB probe in the copy has been emitted, FROM is where it branches when it misses: to the ordinary code's probe. The guest's flags
+   must be where that code has them, and no value in a scratch register. */
+static void miss_path(struct x64_ctx *x, struct x64_ool *o)
+{
+    x64_patch_here(x->c, o->from);
+    if (o->fl == TBF_MEM && o->recipe) {
+        x64_recipe_code(x, &x->recipe[o->recipe - 1]);
+        x64_spill_code(x->c, ENV_AT(flags));
+    }
+    x64_jmp_to(x->c, o->resume);
+}
+
+static bool same_recipe(const struct x64_ctx *x, unsigned other) { return !memcmp(&x->recipe[x->n_recipes - 1], &x->recipe[other], sizeof x->recipe[0]); }
+
+bool x64_loop_probed(const struct x64_ctx *x) { return x->loop.of[x->k] == LOOP_PROBED; }
+
+void x64_twin_note(struct x64_ctx *x)
+{
+    bool busy = x->owner_valid[RAX] || x->owner_valid[R10] || x->owner_valid[R11] || (x->locked & BIT(R11));
+    x->twin[x->k] = (struct x64_twin){ .at = busy ? NULL : x->c->p, .fs = x->fs, .recipe = (uint8_t)(x->n_recipes - 1) };
+}
+
+void x64_loop_miss(struct x64_ctx *x, uint8_t *from)
+{
+    const struct x64_twin *t = &x->twin[x->k];
+    bool busy = x->owner_valid[RAX] || x->owner_valid[R10] || x->owner_valid[R11] || (x->locked & BIT(R11));
+    bool rebuild = x->fs == FS_RECIPE && t->fs == FS_MEM;
+    if (busy || !t->at || (x->fs != t->fs && !rebuild) || (x->fs & FS_RECIPE && t->fs & FS_RECIPE && !same_recipe(x, t->recipe))) {
+        x->loop.bad = true;
+        return;
+    }
+    struct x64_ool *o = x64_ool(x, miss_path);
+    *o = (struct x64_ool){ .emit = miss_path, .in = x->in, .from = from, .resume = t->at, .fl = t->fs & FS_MEM ? TBF_MEM : TBF_HOST,
+                           .recipe = rebuild ? (uint8_t)x->n_recipes : 0 };
+}
+
 /* The host operand of an access in the copy. */
 struct x64_mem x64_loop_operand(struct x64_ctx *x)
 {
@@ -222,50 +262,61 @@ static void set_hosts(struct x64_ctx *x)
 
 static void count_down(struct x64_ctx *x)
 {
-    if (plans[x->loop.plan].left)
-        x64_alu_ri(x->c, X64_SUB, 4, RAX, 1);
+    uint8_t left = plans[x->loop.plan].left;
+    if (left != NOREG)
+        x64_alu_ri(x->c, X64_SUB, 4, left, 1);
     else
         x64_alu_mi(x->c, X64_SUB, 4, ENV_AT(loop_left), 1);
 }
 
-/* -d count: a turn. r10 and r11 may be in use. */
-static void count_turn(struct x64_ctx *x)
+/* -d count: the turn that began at FROM. r10 and r11 may be in use. */
+static void count_turn(struct x64_ctx *x, const uint8_t *turn)
 {
     struct code_buf *c = x->c;
     uint32_t from = (uint32_t)(c->p - x->start);
     if (!x->counting)
         return;
+    uint16_t touched = c->touched;
     x64_mov_mr(c, 8, ENV_AT(saved_misc), R10);
     x64_mov_mr(c, 8, ENV_AT(saved_r11), R11);
     struct tb_count *n = x64_count(x, x->in->gi + 1u);
     x64_mov_rm(c, 8, R10, ENV_AT(saved_misc));
     x64_mov_rm(c, 8, R11, ENV_AT(saved_r11));
+    c->touched = touched;
     n->code = from;
     n->code_end = (uint32_t)(c->p - x->start);
-    n->from = (uint32_t)(x->loop.top - x->start);
+    n->from = (uint32_t)(turn - x->start);
+    n->to = n->code;
 }
 
-/* The branch at the end of a turn. */
-static void close_turn(struct x64_ctx *x, const struct tb_exit *e)
+/* The branch at the end of a turn that another copy follows. */
+static void close_turn(struct x64_ctx *x, const uint8_t *turn)
+{
+    x64_jcc_to(x->c, x->in->sub ^ 1u, x->loop.over);
+    count_turn(x, turn);
+    if (!x->loop.recipe)
+        x->fs = 0;
+}
+
+/* The branch back to the top. */
+static void close_loop(struct x64_ctx *x, const struct tb_exit *e, const uint8_t *turn)
 {
     struct code_buf *c = x->c;
     struct x64_loop *l = &x->loop;
-    bool bottom = l->recipe;
-    if (bottom || x->counting) {
-        x64_jcc_to(c, x->in->sub ^ 1u, l->over);
-        count_turn(x);
-    }
-    if (bottom) {
+    if (l->recipe) {
+        close_turn(x, turn);
         count_down(x);
         x64_jcc_to(c, CC_NS, l->top);
+        x64_jmp_to(c, x->start + (x->tb->needs_flags ? e->body : e->guard));
     } else if (x->counting) {
+        close_turn(x, turn);
         x64_jmp_to(c, l->top);
     } else {
         x64_jcc_to(c, x->in->sub, l->top);
+        x64_jmp_to(c, l->over);
     }
-    if (x->counting)
+    if (x->counting)                               /* the last copy's turn has the whole round's branch */
         x->counts->to = (uint32_t)(c->p - x->start);
-    x64_jmp_to(c, bottom ? x->start + (x->tb->needs_flags ? e->body : e->guard) : l->over);
 }
 
 static void fresh_state(struct x64_ctx *x)
@@ -294,14 +345,23 @@ static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
     x64_mov_ri(c, RAX, TURNS);
     for (unsigned i = 0; i < l->n_streams; i++)
         limit_turns(x, &l->stream[i]);
-    if (!plans[l->plan].left)
-        x64_mov_mr(c, 4, ENV_AT(loop_left), RAX);
+    if (l->copies > 1) {                           /* rounds of several turns; the one that is left over is for the ordinary code */
+        x64_alu_ri(c, X64_ADD, 4, RAX, 1);
+        x64_shift_ri(c, X64_SHR, 4, RAX, (unsigned)__builtin_ctz(l->copies));
+        x64_alu_ri(c, X64_SUB, 4, RAX, 1);
+        x64_jcc_to(c, CC_S, l->entry);
+    }
     set_hosts(x);
+    if (plans[l->plan].left == NOREG)
+        x64_mov_mr(c, 4, ENV_AT(loop_left), RAX);
+    else
+        x64_mov_rr(c, 8, plans[l->plan].left, RAX);
     if (n) {
         n->from = n->code;
         n->to = (uint32_t)(c->p - x->start);
     }
     fresh_state(x);
+    l->bad = false;
     uint8_t *begin = l->recipe ? NULL : x64_jmp(c);
     l->top = c->p;
     if (begin) {
@@ -310,16 +370,25 @@ static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
         x64_patch_here(c, begin);
     }
     c->touched = 0;
-    for (uint32_t k = 0; k < l->end; k++)
-        x64_emit_insn(x, k);
-    x->k = l->end;
-    x->in = &x->ir->insn[l->end];
-    uint16_t taken = plans[l->plan].left ? BIT(RAX) : 0;
+    uint8_t *turn;
+    for (unsigned copy = 1;; copy++) {
+        turn = c->p;
+        for (uint32_t k = 0; k < l->end; k++)
+            x64_emit_insn(x, k);
+        x->k = l->end;
+        x->in = &x->ir->insn[l->end];
+        if (x->fs != FS_HOST || x->overflow || l->bad)
+            return false;
+        if (copy == l->copies)
+            break;
+        close_turn(x, turn);
+    }
+    uint16_t taken = plans[l->plan].left == NOREG ? 0 : (uint16_t)BIT(plans[l->plan].left);
     for (unsigned i = 0; i < MIN(plans[l->plan].n_hosts, l->n_hosts); i++)
         taken |= (uint16_t)BIT(plans[l->plan].host[i]);
-    if (c->touched & taken || x->fs != FS_HOST || x->overflow)
+    if (c->touched & taken)
         return false;
-    close_turn(x, e);
+    close_loop(x, e, turn);
     return true;
 }
 
@@ -340,6 +409,7 @@ void x64_emit_loop(struct x64_ctx *x, struct tb_exit *e)
     struct x64_loop *l = &x->loop;
     if (!find_streams(x, l->end))
         return;
+    l->copies = l->end * 4 <= COPIED_OPS ? 4 : l->end * 2 <= COPIED_OPS ? 2 : 1;
     unsigned points = x->n_points, exits = x->n_exits, recipes = x->n_recipes, ool = x->n_ool;
     struct tb_count *counts = x->counts;
     uint8_t *at = x->c->p;

@@ -38,7 +38,7 @@ static void clear_for_address(struct x64_ctx *x)
 }
 
 /* Members of a group, and accesses in a loop's tight copy, neither fault nor touch EFLAGS. */
-bool x64_is_member(const struct x64_ctx *x) { return x->loop.on || (x->tb->hot && x->group[x->k].role == GROUP_MEMBER); }
+bool x64_is_member(const struct x64_ctx *x) { return x->loop.on ? !x64_loop_probed(x) : (x->tb->hot && x->group[x->k].role == GROUP_MEMBER); }
 
 void x64_mem_prepare(struct x64_ctx *x)
 {
@@ -163,7 +163,7 @@ static void region_from_tlb(struct x64_ctx *x, const struct x64_ool *o, unsigned
     x64_alu_rr(c, X64_SUB, 8, R10, R11);
     x64_mov_mr(c, 8, x64_region_field(o->region, offsetof(struct mem_region, start)), R11);
     x64_mov_mr(c, 8, x64_region_field(o->region, offsetof(struct mem_region, addend)), R10);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < MEM_REGION_LENS; i++)
         x64_mov_mi(c, 8, x64_region_field(o->region, offsetof(struct mem_region, len) + 8 * i), (int32_t)(PAGE_SIZE - mem_region_slack(i)));
     x64_mov_mi(c, 8, ENV_AT(regions_live), 1);
     x64_mov_rm(c, 8, R11, ENV_AT(saved_r11));
@@ -322,7 +322,12 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
     struct x64_group *g = x->tb->hot ? &x->group[x->k] : NULL;
     bool grouped = g && o.region && g->role != GROUP_NONE, leads = grouped && g->role == GROUP_LEADER && !x->loop.on;
     struct x64_mem m;
-    if (x->loop.on) {
+    if (x->tb->hot && !x->loop.on)
+        x64_twin_note(x);
+    if (x->loop.on && x64_loop_probed(x)) {
+        m = tlb_probe(x, &o);
+        x64_loop_miss(x, o.from);
+    } else if (x->loop.on) {
         grouped = true;
         m = x64_loop_operand(x);
     } else if (grouped) {
@@ -347,7 +352,7 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
     access(c, x->ir, x->in, acc, m);
     o.after = c->p;
     x->addend_at = grouped && !x->loop.on && !acc->need_flags && !combine && acc->d != R10 ? c->p : NULL;     /* a load may go to r10 itself */
-    if (!grouped)
+    if (!grouped && !x->loop.on)
         *x64_ool(x, slow_path) = o;
     x->locked &= (uint16_t)~(BIT(RAX) | BIT(R10));
 }

@@ -58,6 +58,7 @@ enum x64_role { GROUP_NONE, GROUP_LEADER, GROUP_MEMBER };
 
 /* Accesses of a loop's body off one base and index, whose values change by constants from turn to turn (loop.c). */
 #define LOOP_SPAN 2048
+#define LOOP_PROBED 0xff
 struct x64_stream {
     ir_ref base, index;                /* globals with a host register, or IR_NONE */
     uint8_t scale, use, region, host;  /* use: TCG_REGION_; region: as x64_ool; host: number of the host value that its operands need */
@@ -67,15 +68,19 @@ struct x64_stream {
 
 struct x64_loop {
     bool on;                           /* the copy is being emitted */
+    bool bad;                          /* it cannot be made by this plan */
     bool fpu_known;
     uint8_t *entry, *over, *top;       /* the block's ordinary entry; behind the ordinary code's backward exit; the copy */
-    uint8_t exit, plan;
+    uint8_t exit, plan, copies;        /* copies: turns in a round */
     unsigned recipe;                   /* 1 + the recipe of the flags at the exit; 0 none */
     uint32_t end;                      /* the exit's IR insn */
     unsigned n_streams, n_hosts;
     struct x64_stream stream[8];
-    uint8_t of[IR_MAX_INSNS];          /* stream of each access */
+    uint8_t of[IR_MAX_INSNS];          /* stream of each access, or LOOP_PROBED */
 };
+
+/* Where an access's check begins in the ordinary code of a hot block, and where flags are there; at NULL: scratch registers hold values. */
+struct x64_twin { uint8_t *at; uint8_t fs, recipe; };
 
 struct x64_ctx;
 struct x64_ool {                       /* code moved out of line, emitted after the block's body */
@@ -134,6 +139,7 @@ struct x64_ctx {
     struct tb_count *counts;           /* made so far */
     struct x64_group group[IR_MAX_INSNS];
     struct x64_loop loop;
+    struct x64_twin twin[IR_MAX_INSNS];
 };
 
 /* ---- where values are: regs.c ---- */
@@ -180,6 +186,9 @@ bool x64_loop_wanted(const struct x64_ctx *, uint64_t to);               /* aske
 void x64_loop_note(struct x64_ctx *, const struct tb_exit *);            /* its jcc has just been emitted */
 void x64_emit_loop(struct x64_ctx *, struct tb_exit *);                  /* its out-of-line code has just been emitted */
 struct x64_mem x64_loop_operand(struct x64_ctx *);
+bool x64_loop_probed(const struct x64_ctx *);                            /* the current access of the copy */
+void x64_loop_miss(struct x64_ctx *, uint8_t *from);                     /* its probe branches at FROM when it misses */
+void x64_twin_note(struct x64_ctx *);                                    /* the current access's check begins here in the ordinary code */
 
 /* ---- lowering, one file a group ---- */
 void x64_emit_insn(struct x64_ctx *, uint32_t k);                        /* backend.c: one IR insn, with what goes before and after */

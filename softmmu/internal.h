@@ -153,7 +153,7 @@ static inline void regions_drop(struct mmu *m, unsigned first)
     if (!first)                        /* before the lengths: emitted code may fill one meanwhile and say so */
         __atomic_store_n(m->regions_live, 0, __ATOMIC_SEQ_CST);
     for (unsigned i = first; i < 2 * m->n_regions; i++)
-        for (unsigned j = 0; j < 3; j++)
+        for (unsigned j = 0; j < MEM_REGION_LENS; j++)
             __atomic_store_n(&m->regions[i].len[j], 0, __ATOMIC_RELAXED);
 }
 

@@ -108,11 +108,11 @@ static void *region_set(struct mmu *m, struct mem_region *reg, const struct ram_
     if (write)
         untracked_run(r, (lo_gpa + (va - lo_va) - r->start) >> PAGE_BITS, &lo, &hi);
     uint64_t start = lo_va + (r->start + (lo << PAGE_BITS) - lo_gpa);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < MEM_REGION_LENS; i++)
         reg->len[i] = 0;
     reg->start = start;
     reg->addend = (uint64_t)(uintptr_t)(r->host + (lo << PAGE_BITS)) - start;
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < MEM_REGION_LENS; i++)
         reg->len[i] = ((hi - lo) << PAGE_BITS) - mem_region_slack(i);
     *m->regions_live = 1;
     m->stats.region_fills++;

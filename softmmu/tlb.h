@@ -19,15 +19,16 @@ struct tlb_entry {
 };
 /*
  * Region descriptors, for latency: an access at va is (va - start) < len, then host memory at va + addend: the addend does not depend on the address.
- * There are three lengths, each smaller than the bytes there are by what the access may reach beyond its first byte: len[0] for accesses up to
- * 8 bytes, len[1] up to 32, len[2] for groups of accesses within 64. The translator keeps several descriptors, by use (which base register, load
+ * There is a length for each class of accesses, smaller than the bytes there are by what the access may reach beyond its first byte: up to 8
+ * bytes, 16, 32, and groups of accesses within 64. The translator keeps several descriptors, by use (which base register, load
  * or store) and privilege; the softmmu fills one at a time and empties all of them (len = 0) whenever a translation they may rest on goes,
  * or a page in a writable one is to be tracked.
  */
 #define MEM_REGION_SPAN 64
-struct mem_region { uint64_t start, addend, len[3]; };
-static inline unsigned mem_region_len(unsigned bytes) { return bytes <= 8 ? 0 : bytes <= 32 ? 1 : 2; }
-static inline unsigned mem_region_slack(unsigned i) { return i == 0 ? 7 : i == 1 ? 31 : 63; }
+#define MEM_REGION_LENS 4
+struct mem_region { uint64_t start, addend, len[MEM_REGION_LENS]; };
+static inline unsigned mem_region_len(unsigned bytes) { return bytes <= 8 ? 0 : bytes <= 16 ? 1 : bytes <= 32 ? 2 : 3; }
+static inline unsigned mem_region_slack(unsigned i) { return (8u << i) - 1; }
 
 static inline unsigned tlb_index(uint64_t va) { return (va >> PAGE_BITS) & (TLB_ENTRIES - 1); }
 static inline uint64_t tlb_invalid(unsigned i) { return (uint64_t)(i ^ 1) << PAGE_BITS; }

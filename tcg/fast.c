@@ -116,6 +116,19 @@ static void link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
 
 static bool pending(struct tcg_env *env) { return __atomic_load_n(&env->poll, __ATOMIC_ACQUIRE) || __atomic_load_n(&env->vcpu->pending, __ATOMIC_ACQUIRE); }
 
+/* A block that goes to itself is not linked before it is known to be no loop of a few turns: then it is made anew, as a hot one, at once. True: go on with it. */
+static bool hot_loop(struct tcg_env *env, struct tb *tb)
+{
+    struct tcg *t = env->tcg;
+    if (++tb->turns < TCG_HOT_TURNS)
+        return true;
+    t->hot[tcg_pc_slot(tb->key.pc)] = tb->key.pc;
+    tcg_lock(t);
+    tcg_tb_invalidate(t, tb);
+    tcg_unlock(t);
+    return false;
+}
+
 /* Run from CODE; blocks that are known are entered without leaving this function. Returns when something else is to be done, with an exact
    state at a guest instruction boundary: the last exit reason. */
 unsigned tcg_chain(struct tcg_env *env, void *code)
@@ -143,7 +156,10 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         to = tcg_find(env, &key);
         if (!to)
             return r;
-        if (from)
+        if (from && from == to && !to->hot) {
+            if (!hot_loop(env, to))
+                return TCG_EXIT_LOOKUP;
+        } else if (from)
             link_exit(env, from, n, to);
         else
             jc_fill(env, to);

@@ -62,7 +62,7 @@ struct tb {
     bool needs_flags;        /* flags at entry are read, or could be shown by a fault before they are redefined */
     bool valid, one_insn, uses_fpu;
     bool hot;                /* made with region descriptors */
-    uint8_t samples;
+    uint8_t samples, turns;
     uint8_t *code; uint32_t code_size;          /* rx address */
     uint16_t fpu_entry;      /* offset of the entry for those who know that the FPU is the guest's */
     struct ir_guest_insn *guest;
