@@ -59,7 +59,7 @@ static unsigned high(uint8_t r) { return r == NOREG ? 0 : r; }
 
 static void rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned rm)
 {
-    c->touched |= (uint16_t)(1u << rm);
+    x64_touch(c, 1u << rm);
     emit_head(c, e, reg, 0, rm, true);
     x64_b(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
@@ -72,13 +72,13 @@ static void rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_me
 
 void x64_rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned r)
 {
-    c->touched |= (uint16_t)(1u << reg);
+    x64_touch(c, 1u << reg);
     rr(c, e, reg, r);
 }
 
 void x64_rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
 {
-    c->touched |= (uint16_t)(1u << reg);
+    x64_touch(c, 1u << reg);
     rm(c, e, reg, m);
 }
 
@@ -93,14 +93,14 @@ static void emit_vex(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv
 
 void x64_vex_rr(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, unsigned rm)
 {
-    c->touched |= (uint16_t)(1u << reg | 1u << vvvv | 1u << rm);
+    x64_touch(c, 1u << reg | 1u << vvvv | 1u << rm);
     emit_vex(c, e, l, vvvv, reg, 0, rm);
     x64_b(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
 void x64_vex_rm(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, struct x64_mem m)
 {
-    c->touched |= (uint16_t)(1u << reg | 1u << vvvv);
+    x64_touch(c, 1u << reg | 1u << vvvv);
     emit_vex(c, e, l, vvvv, reg, high(m.index), high(m.base));
     emit_modrm_mem(c, reg, m);
 }
@@ -135,7 +135,7 @@ void x64_mov_mi(struct code_buf *c, unsigned size, struct x64_mem m, int32_t imm
 
 void x64_mov_ri(struct code_buf *c, unsigned d, uint64_t imm)
 {
-    c->touched |= (uint16_t)(1u << d);
+    x64_touch(c, 1u << d);
     if (imm == (uint32_t)imm) {
         if (d & 8)
             x64_b(c, 0x41);

@@ -20,6 +20,11 @@ static inline void x64_b(struct code_buf *c, unsigned v)
         *c->p = (uint8_t)v;
     c->p++;
 }
+static inline void x64_touch(struct code_buf *c, unsigned regs)
+{
+    c->touched |= (uint16_t)regs;
+    c->same &= (uint16_t)~regs;
+}
 void x64_d(struct code_buf *c, uint32_t v);
 void x64_q(struct code_buf *c, uint64_t v);
 

@@ -172,7 +172,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->n_recipes = 0;
     x->fl_fresh = 0;
     x->fpu_known = x->fpu_dropped = false;
-    x->addend_at = NULL;
+    x->c->same = 0;
     x->loop.top = x->loop.over = NULL;
     find_last_uses(x);
     if (tb->hot)

@@ -23,6 +23,7 @@ static void emit_label(struct x64_ctx *x)
     x64_fl_to_mem(x);
     x->fs = FS_MEM;
     x->has_recipe = false;
+    x->c->same = 0;
     x->fpu_known = x->fpu_known && !x->fpu_dropped && x->ir->uses_fpu;
     x->label_at[label] = x->c->p;
     for (unsigned i = 0; i < x->n_label_fix; i++)
@@ -66,9 +67,11 @@ struct tb_count *x64_count(struct x64_ctx *x, unsigned guest)
     n->from = x->tb->fpu_entry;
     n->code = (uint32_t)(c->p - x->start);
     x64_mov_ri(c, R10, (uint64_t)(uintptr_t)&n->runs);
+    x64_mov_mr(c, 8, ENV_AT(saved_r11), R11);
     x64_mov_rm(c, 8, R11, x64_at(R10, 0));
     x64_lea(c, 8, R11, x64_at(R11, 1));
     x64_mov_mr(c, 8, x64_at(R10, 0), R11);
+    x64_mov_rm(c, 8, R11, ENV_AT(saved_r11));
     n->code_end = (uint32_t)(c->p - x->start);
     return n;
 }
@@ -230,41 +233,44 @@ static void emit_jmp(struct x64_ctx *x)
 
 static struct x64_mem pc_mem(struct x64_ctx *x) { return x64_at(X64_ENV, (int32_t)(TCG_CPU_OFFSET + x->ir->fe->pc_offset)); }
 
+/* r11 = guest pc. The jump cache: tag and code at the same index of two arrays. */
+static void jump_cache(struct x64_ctx *x)
+{
+    struct code_buf *c = x->c;
+    struct x64_mem salt = ENV_AT(salt);
+    struct x64_mem tag = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_tag)}, code = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_code)};
+    salt.disp += x->tb->key.pc >> 63 ? 8 : 0;
+    x64_mov_rm(c, 8, RAX, salt);
+    x64_mov_rr(c, 8, R10, R11);
+    x64_shift_ri(c, X64_SHR, 8, R10, 12);
+    x64_alu_rr(c, X64_XOR, 4, R10, R11);
+    x64_alu_ri(c, X64_AND, 4, R10, (1 << TCG_JC_BITS) - 1);
+    x64_alu_rr(c, X64_XOR, 8, RAX, R11);
+    x64_alu_mr(c, X64_CMP, 8, tag, RAX);
+    x64_jcc_to(c, CC_NE, x->s->exit_jmpi);
+    x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
+    x64_jcc_to(c, CC_NE, x->s->exit_jmpi);
+    x64_jmp_m(c, code);
+}
+
 static void emit_jmpi(struct x64_ctx *x)
 {
     struct code_buf *c = x->c;
     x64_fl_to_mem(x);
     struct x64_val v = x64_val(x, x->in->a);
     if (v.kind == V_IMM)
-        x64_mov_ri(c, RAX, (uint64_t)v.imm);
+        x64_mov_ri(c, R11, (uint64_t)v.imm);
     else if (v.kind == V_REG)
-        x64_mov_rr(c, 8, RAX, v.reg);
+        x64_mov_rr(c, 8, R11, v.reg);
     else
-        x64_mov_rm(c, 8, RAX, v.mem);
+        x64_mov_rm(c, 8, R11, v.mem);
     count_way(x);
     if (x->tb->key.cs_base) {
-        x64_mov_mr(c, 8, pc_mem(x), RAX);
+        x64_mov_mr(c, 8, pc_mem(x), R11);
         x64_jmp_to(c, x->s->exit_lookup);
         return;
     }
-    struct x64_mem salt = ENV_AT(salt);
-    salt.disp += x->tb->key.pc >> 63 ? 8 : 0;
-    x64_mov_rr(c, 8, R11, RAX);
-    x64_shift_ri(c, X64_SHR, 8, R11, 12);
-    x64_alu_rr(c, X64_XOR, 4, R11, RAX);
-    x64_alu_ri(c, X64_AND, 4, R11, (1 << TCG_JC_BITS) - 1);
-    x64_shift_ri(c, X64_SHL, 4, R11, 5);
-    struct x64_mem e = {RSP, R11, 0, (int32_t)offsetof(struct tcg_env, jc)};
-    x64_mov_rm(c, 8, R10, salt);
-    x64_alu_mr(c, X64_CMP, 8, e, RAX);
-    x64_jcc_to(c, CC_NE, x->s->exit_jmpi);
-    e.disp += 8;
-    x64_alu_mr(c, X64_CMP, 8, e, R10);
-    x64_jcc_to(c, CC_NE, x->s->exit_jmpi);
-    x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
-    x64_jcc_to(c, CC_NE, x->s->exit_jmpi);
-    e.disp += 8;
-    x64_jmp_m(c, e);
+    jump_cache(x);
 }
 
 static void emit_setpc(struct x64_ctx *x)
@@ -347,6 +353,7 @@ void x64_emit_call(struct x64_ctx *x)
         }
     x64_mov_ri(x->c, R10, (uint64_t)(uintptr_t)h->fn);
     x64_call_to(x->c, h->flags & TCGH_REGS ? x->s->call_regs : x->s->call_c);
+    x->c->same = 0;
     x64_point(x, x->c->p, TBF_MEM);
     x->locked = 0;
     x->fs = FS_MEM;

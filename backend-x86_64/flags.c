@@ -7,7 +7,7 @@
 void x64_spill_code(struct code_buf *c, struct x64_mem to)
 {
     x64_b(c, 0x9f);                                /* lahf */
-    c->touched |= (uint16_t)BIT(RAX);
+    x64_touch(c, BIT(RAX));
     x64_setcc(c, CC_O, RAX);
     x64_mov_mr(c, 4, to, RAX);
 }
@@ -152,6 +152,22 @@ void x64_fl_to_mem(struct x64_ctx *x)
     x->fs |= FS_MEM;
 }
 
+/* Will this value be wanted in memory at the end of the block, whatever happens before? */
+static bool spilled_later(const struct x64_ctx *x)
+{
+    const struct ir_insn *in = x->in;
+    if ((ir_opinfo[in->op].attr & FW) && (in->flags & IRF_FLAGS))
+        return false;
+    for (uint32_t k = x->k + 1; k < x->ir->n; k++) {
+        in = &x->ir->insn[k];
+        if (in->op == IR_jmpi || in->op == IR_lookup || in->op == IR_call)
+            return true;
+        if (((ir_opinfo[in->op].attr & FW) && (in->flags & IRF_FLAGS)) || (ir_opinfo[in->op].attr & (CTL | FP)) || in->op == IR_native)
+            return false;
+    }
+    return false;
+}
+
 /* A fault may want the value but no instruction does: a recipe is enough, as long as its registers survive this insn. */
 static bool recipe_is_enough(const struct x64_ctx *x)
 {
@@ -167,7 +183,7 @@ static bool recipe_is_enough(const struct x64_ctx *x)
 void x64_fl_clobber(struct x64_ctx *x)
 {
     if (x->fs == FS_HOST && x64_fl_wanted_before(x)) {
-        if (recipe_is_enough(x))
+        if (recipe_is_enough(x) && !spilled_later(x))
             x->fs = FS_RECIPE;
         else
             x64_fl_to_mem(x);

@@ -232,7 +232,7 @@ struct x64_mem x64_loop_operand(struct x64_ctx *x)
     const struct ir_insn *in = x->in;
     uint8_t host = s->host < plans[l->plan].n_hosts ? plans[l->plan].host[s->host] : R10;
     if (s->host >= plans[l->plan].n_hosts)
-        x64_mov_rm(x->c, 8, R10, host_mem(s->host));
+        x64_addend(x, LOOP_HOST | s->host, host_mem(s->host));
     if (s->base == IR_NONE)
         return x64_at(host, (int32_t)(in->disp + (in->base == IR_NONE ? 0 : (int64_t)ir_const_value(x->ir, in->base)) - s->lo));
     if (in->index == IR_NONE)
@@ -269,7 +269,7 @@ static void count_down(struct x64_ctx *x)
         x64_alu_mi(x->c, X64_SUB, 4, ENV_AT(loop_left), 1);
 }
 
-/* -d count: the turn that began at FROM. r10 and r11 may be in use. */
+/* -d count: the turn that began at FROM. r10 may be in use. */
 static void count_turn(struct x64_ctx *x, const uint8_t *turn)
 {
     struct code_buf *c = x->c;
@@ -278,10 +278,8 @@ static void count_turn(struct x64_ctx *x, const uint8_t *turn)
         return;
     uint16_t touched = c->touched;
     x64_mov_mr(c, 8, ENV_AT(saved_misc), R10);
-    x64_mov_mr(c, 8, ENV_AT(saved_r11), R11);
     struct tb_count *n = x64_count(x, x->in->gi + 1u);
     x64_mov_rm(c, 8, R10, ENV_AT(saved_misc));
-    x64_mov_rm(c, 8, R11, ENV_AT(saved_r11));
     c->touched = touched;
     n->code = from;
     n->code_end = (uint32_t)(c->p - x->start);
@@ -327,7 +325,7 @@ static void fresh_state(struct x64_ctx *x)
     memset(x->loc_slot, -1, x->ir->n_temps);
     x->slots_used = 0;
     x->locked = 0;
-    x->addend_at = NULL;
+    x->c->same = 0;
     x->fl_fresh = 0;
     x->fpu_known = l->fpu_known;
     x->fs = l->recipe ? FS_RECIPE : 0;

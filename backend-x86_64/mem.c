@@ -244,6 +244,15 @@ static unsigned region_of(struct x64_ctx *x, unsigned size, unsigned kind)
     return 1 + (unsigned)use + TCG_REGION_USES * x->ir->mem_bank + (store ? TCG_REGIONS : 0);
 }
 
+/* r10 = the addend called OF, from memory unless it is there. */
+void x64_addend(struct x64_ctx *x, unsigned of, struct x64_mem from)
+{
+    if (!(x->c->same & BIT(R10)) || x->addend_of != of)
+        x64_mov_rm(x->c, 8, R10, from);
+    x->c->same |= BIT(R10);
+    x->addend_of = (uint8_t)of;
+}
+
 /* The host operand of an access whose address needs no check: r10 = addend. */
 static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
 {
@@ -253,9 +262,7 @@ static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
         m = (struct x64_mem){x64_contract[in->base], R10, 0, in->disp};
     else
         x64_lea(x->c, 8, RAX, (struct x64_mem){x64_contract[in->base], x64_contract[in->index], in->scale, in->disp});
-    if (x->addend_at != x->c->p || x->addend_of != region || in->index != IR_NONE)
-        x64_mov_rm(x->c, 8, R10, x64_region_field(region, offsetof(struct mem_region, addend)));
-    x->addend_of = (uint8_t)region;
+    x64_addend(x, region, x64_region_field(region, offsetof(struct mem_region, addend)));
     return m;
 }
 
@@ -351,7 +358,6 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
         x64_point(x, c->p, x64_fl_where(x));       /* the instruction itself may trap: alignment, #XM, #MF */
     access(c, x->ir, x->in, acc, m);
     o.after = c->p;
-    x->addend_at = grouped && !x->loop.on && !acc->need_flags && !combine && acc->d != R10 ? c->p : NULL;     /* a load may go to r10 itself */
     if (!grouped && !x->loop.on)
         *x64_ool(x, slow_path) = o;
     x->locked &= (uint16_t)~(BIT(RAX) | BIT(R10));

@@ -23,7 +23,7 @@ static uint16_t gprs_of(const struct ir_native *n, const struct x64_acc *a, unsi
 void x64_native_encoding(struct code_buf *c, const struct ir_native *n, const struct x64_acc *a, const struct x64_mem *m, unsigned rm)
 {
     struct x64_enc e = enc_of(n);
-    uint16_t touched = c->touched | gprs_of(n, a, rm);
+    uint16_t touched = c->touched, same = c->same;
     if (!n->has_modrm) {
         if (e.prefix == 0x66 || e.prefix66)
             x64_b(c, 0x66);
@@ -49,6 +49,8 @@ void x64_native_encoding(struct code_buf *c, const struct ir_native *n, const st
     if (n->has_imm)
         x64_b(c, n->imm);
     c->touched = touched;
+    c->same = same;
+    x64_touch(c, gprs_of(n, a, rm));
 }
 
 static void access_native(struct code_buf *c, const struct ir_block *ir, const struct ir_insn *in, const struct x64_acc *a, struct x64_mem m)
@@ -74,6 +76,7 @@ void x64_fpu_check(struct x64_ctx *x)
     uint8_t *miss = x64_jcc(x->c, CC_E);
     struct x64_ool *o = x64_ool(x, fpu_load_path);
     *o = (struct x64_ool){.emit = fpu_load_path, .from = miss, .resume = x->c->p, .in = x->in};
+    x->c->same = 0;
     x->fpu_known = true;
 }
 

@@ -102,7 +102,7 @@ void x64_claim(struct x64_ctx *x, unsigned reg)
 {
     x64_evict(x, reg, 0);
     x->locked |= BIT(reg);
-    x->c->touched |= (uint16_t)BIT(reg);
+    x64_touch(x->c, BIT(reg));
 }
 
 unsigned x64_take_scratch(struct x64_ctx *x)

@@ -89,8 +89,8 @@ static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg
     x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
     x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
     emit_exit(c, s, TCG_EXIT_POLL);
-    s->exit_jmpi = c->p;                           /* rax = guest pc */
-    x64_mov_mr(c, 8, pc, RAX);
+    s->exit_jmpi = c->p;                           /* r11 = guest pc */
+    x64_mov_mr(c, 8, pc, R11);
     emit_exit(c, s, TCG_EXIT_JMPI);
     s->exit_lookup = emit_exit(c, s, TCG_EXIT_LOOKUP);
     s->exit_reason = c->p;

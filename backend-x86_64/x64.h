@@ -59,6 +59,7 @@ enum x64_role { GROUP_NONE, GROUP_LEADER, GROUP_MEMBER };
 /* Accesses of a loop's body off one base and index, whose values change by constants from turn to turn (loop.c). */
 #define LOOP_SPAN 2048
 #define LOOP_PROBED 0xff
+#define LOOP_HOST 0x80
 struct x64_stream {
     ir_ref base, index;                /* globals with a host register, or IR_NONE */
     uint8_t scale, use, region, host;  /* use: TCG_REGION_; region: as x64_ool; host: number of the host value that its operands need */
@@ -119,8 +120,7 @@ struct x64_ctx {
     struct tb_recipe recipe[X64_MAX_RECIPES];
     unsigned n_recipes;
     uint32_t fl_fresh;                 /* 1 + the insn that defined the flags last */
-    const uint8_t *addend_at;          /* when the next instruction is emitted here, r10 holds the addend of descriptor addend_of */
-    uint8_t addend_of;
+    uint8_t addend_of;                 /* while c->same has r10, it holds the addend of this descriptor (or, LOOP_HOST: that host value of a tight copy) */
     bool fpu_dropped;                  /* some call of this block has taken the FPU away */
     bool fpu_known;                    /* the FPU is the guest's at this point on every path */
     uint32_t k;                        /* insn being emitted */
@@ -197,7 +197,7 @@ void x64_emit_move(struct x64_ctx *);
 void x64_emit_mem(struct x64_ctx *), x64_emit_lea(struct x64_ctx *);                  /* mem.c: the one place of the softmmu lowering */
 void x64_emit_native(struct x64_ctx *), x64_fpu_check(struct x64_ctx *);
 void x64_emit_exit_paths(struct x64_ctx *);
-struct tb_count *x64_count(struct x64_ctx *, unsigned guest);            /* ctl.c, -d count: code that counts a run of the stretch to be told; keeps EFLAGS and rax */
+struct tb_count *x64_count(struct x64_ctx *, unsigned guest);            /* ctl.c, -d count: code that counts a run of the stretch to be told; keeps all but r10 */
 void x64_emit_ctl(struct x64_ctx *), x64_emit_call(struct x64_ctx *), x64_emit_flagop(struct x64_ctx *);
 struct x64_ool *x64_ool(struct x64_ctx *, void (*emit)(struct x64_ctx *, struct x64_ool *));
 
@@ -208,6 +208,7 @@ void x64_mem_access(struct x64_ctx *, unsigned size, unsigned kind /* enum nativ
 void x64_mem_prepare(struct x64_ctx *);
 unsigned x64_value_reg(struct x64_ctx *, ir_ref, unsigned size, bool own);   /* in a pinned register or r11 (own: always a copy in r11) */
 
+void x64_addend(struct x64_ctx *, unsigned of, struct x64_mem from);         /* r10 = the addend called OF (struct x64_ctx: addend_of) */
 struct x64_mem x64_region_field(unsigned region, size_t field);              /* of struct mem_region; region: 1 + number */
 
 /* A condition on flags that are only in memory: tests a bit there; returns the condition to use afterwards, or -1. */

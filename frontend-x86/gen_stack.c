@@ -25,6 +25,12 @@ static void pop_mem(struct x86_gen *g, const struct x86_insn *i, ir_ref v)
 
 void gen_pop(struct x86_gen *g, const struct x86_insn *i)
 {
+    if (i->o[0].kind == OK_GPR && i->o[0].reg != X86_RSP) {      /* once loaded nothing can fault */
+        struct ir_mem m = gen_mem_reg(g, X86_SS, X86_RSP, 0, gen_stack_size(g), i->opsize, GEN_R);
+        ir_ld(g->ir, i->opsize, IR_LD_PLAIN, i->o[0].reg, &m);
+        gen_sp_add(g, i->opsize);
+        return;
+    }
     ir_ref v = gen_pop_ld(g, i->opsize);
     if (i->o[0].kind == OK_MEM) {
         pop_mem(g, i, v);

@@ -4,8 +4,9 @@
 #include "tcg/env.h"
 #include "tcg/tb.h"
 
-/* Writes go to rw; code runs at rw + rx_delta. touched: registers that emitted code may have written (those below 16; more than there are, never fewer). */
-struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; uint16_t touched; };
+/* Writes go to rw; code runs at rw + rx_delta. touched: registers that code emitted since it was 0 may have written (more than there are, never
+   fewer); same: those of a chosen set that it has not. */
+struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; uint16_t touched, same; };
 
 struct tcg_backend {
     const char *name;

@@ -40,8 +40,7 @@ int tcg_cache_init(struct tcg *t, size_t size)
 static void clear_jump_caches(struct tcg *t)
 {
     for (unsigned i = 0; i < t->n_envs; i++)
-        for (unsigned j = 0; j < 1u << TCG_JC_BITS; j++)
-            t->envs[i]->jc[j].salt = 0;
+        memset(t->envs[i]->jc_tag, 0, sizeof t->envs[i]->jc_tag);
 }
 
 /* Takes the lock: a DMA write on another thread may be walking the lists. */

@@ -18,7 +18,6 @@
 static inline uint32_t fl_from_rflags(uint64_t f) { return (uint32_t)((f & 0xd5) << 8 | ((f >> 11) & 1)); }
 static inline uint32_t fl_to_rflags(uint32_t w) { return ((w >> 8) & 0xd5) | (w & 1) << 11; }
 
-struct tcg_jc_entry { uint64_t va, salt; void *code; uint64_t pad; };       /* salt 0: empty; see tcg/fast.c */
 #define TCG_JC_BITS 12
 
 /* Region descriptors (softmmu/tlb.h): by privilege bank (0 supervisor, 1 user), then by use: base register, absolute addresses, segment bases. */
@@ -44,7 +43,7 @@ struct tcg_env {
     uint64_t slow_va; uint32_t slow_size, slow_kind;       /* of the access in bounce */
     uint64_t saved_r11, saved_misc;        /* scratch kept over a slow path */
     uint64_t salt_gens;                    /* code_gen pair that salt[] was made for */
-    uint32_t salt_mode; uint32_t salt_pad; uint64_t salt_cs_base;
+    uint32_t salt_mode, salt_epoch; uint64_t salt_cs_base;
     struct mem_region region[2 * TCG_REGIONS];
     uint64_t regions_live;                 /* some of them may be in use */
     int32_t region_turn; uint32_t region_pad;      /* user-mode misses until the softmmu is asked for a larger run */
@@ -66,7 +65,8 @@ struct tcg_env {
     bool in_code;                          /* translated code (or a helper it called) is running: unwinding rebuilds pc and flags */
     uint8_t *stack_base; size_t stack_size;
     uint64_t stat_insns;                   /* -d exec counters */
-    struct tcg_jc_entry jc[1 << TCG_JC_BITS];
+    uint64_t jc_tag[1 << TCG_JC_BITS];     /* jump cache: linear pc ^ salt (0: empty) and the block's code; see tcg/fast.c */
+    void *jc_code[1 << TCG_JC_BITS];
 } __attribute__((aligned(64)));
 
 #define TCG_CPU_OFFSET sizeof(struct tcg_env)

@@ -33,16 +33,36 @@ struct tb *tcg_find(struct tcg_env *env, const struct tb_key *key)
     return NULL;
 }
 
-/* A salt is a number for one (mode, code base, code generation): equal salts, same meaning of a linear pc. */
+/*
+ * A salt stands for one (mode, code base, code generation): equal salts, same meaning of a linear pc. A jump-cache tag is pc ^ salt. Bits 48..63 number
+ * the salt (never 0 or 0xffff), so the tags of two canonical pcs under two salts differ, and none is 0; the other bits are random and secret, so a
+ * guest cannot make up a pc that is not canonical and hits. When the numbers run out, each vCPU empties its jump cache before it takes a new salt.
+ */
+#define LAST_SALT 0xfffe
+
+static uint64_t new_salt(struct tcg *t)
+{
+    if (t->next_salt == LAST_SALT) {
+        t->next_salt = 0;
+        t->salt_epoch++;
+        __builtin_memset(t->salts, 0, sizeof t->salts);
+    }
+    uint64_t z = t->salt_seed += 0x9e3779b97f4a7c15ull;          /* splitmix64 */
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return (uint64_t)++t->next_salt << 48 | (z ^ z >> 31) >> 16;
+}
+
 static uint64_t salt_of(struct tcg *t, uint32_t mode, uint64_t cs_base, uint32_t gen)
 {
     unsigned slot = (mode * 31 + gen * 7) % ARRAY_SIZE(t->salts);
     if (t->salts[slot].salt && t->salts[slot].mode == mode && t->salts[slot].gen == gen && t->salts[slot].cs_base == cs_base)
         return t->salts[slot].salt;
+    t->salts[slot].salt = new_salt(t);
     t->salts[slot].mode = mode;
     t->salts[slot].gen = gen;
     t->salts[slot].cs_base = cs_base;
-    return t->salts[slot].salt = ++t->next_salt;
+    return t->salts[slot].salt;
 }
 
 static uint64_t gens(const struct tcg_env *env) { return (uint64_t)env->code_gen[1] << 32 | env->code_gen[0]; }
@@ -51,8 +71,13 @@ static void set_salts(struct tcg_env *env, const struct tb_key *key)
 {
     struct tcg *t = env->tcg;
     tcg_lock(t);
-    env->salt[0] = salt_of(t, key->mode, key->cs_base, env->code_gen[0]);
-    env->salt[1] = salt_of(t, key->mode | 1u << 31, key->cs_base, env->code_gen[1]);
+    do {                                           /* both of one epoch */
+        if (env->salt_epoch != t->salt_epoch)
+            __builtin_memset(env->jc_tag, 0, sizeof env->jc_tag);
+        env->salt_epoch = t->salt_epoch;
+        env->salt[0] = salt_of(t, key->mode, key->cs_base, env->code_gen[0]);
+        env->salt[1] = salt_of(t, key->mode | 1u << 31, key->cs_base, env->code_gen[1]);
+    } while (env->salt_epoch != t->salt_epoch);
     tcg_unlock(t);
     env->salt_mode = key->mode;
     env->salt_cs_base = key->cs_base;
@@ -77,12 +102,11 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
 {
     if (tb->key.cs_base)
         return;
-    struct tcg_jc_entry *e = &env->jc[tcg_jc_index(tb->key.pc)];
+    unsigned at = tcg_jc_index(tb->key.pc);
     tcg_lock(env->tcg);                            /* a DMA write may be invalidating it right now, on another thread */
     if (tb->valid) {
-        e->va = tb->key.pc;
-        e->salt = env->salt[tb->key.pc >> 63];
-        e->code = tb->code;
+        env->jc_code[at] = tb->code;
+        env->jc_tag[at] = tb->key.pc ^ env->salt[tb->key.pc >> 63];
     }
     tcg_unlock(env->tcg);
 }

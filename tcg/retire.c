@@ -50,9 +50,9 @@ void tcg_tb_invalidate(struct tcg *t, struct tb *tb)
     tcg_unlink_in(t, tb);
     unlink_out(tb);
     for (unsigned i = 0; i < t->n_envs; i++) {
-        struct tcg_jc_entry *e = &t->envs[i]->jc[tcg_jc_index(tb->key.pc)];
-        if (e->code == tb->code)
-            e->salt = 0;
+        unsigned at = tcg_jc_index(tb->key.pc);
+        if (t->envs[i]->jc_code[at] == tb->code)
+            t->envs[i]->jc_tag[at] = 0;
     }
 }
 

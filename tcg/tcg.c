@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 #include "core/log.h"
@@ -25,6 +26,8 @@ struct tcg *tcg_new(const struct tcg_frontend *fe, const struct tcg_backend *be,
     t->mem = mem;
     t->interp = interp;
     t->max_insns = IR_MAX_GUEST;
+    if (getrandom(&t->salt_seed, sizeof t->salt_seed, 0) != sizeof t->salt_seed)
+        t->salt_seed = __builtin_ia32_rdtsc();
     t->ir = xzalloc(sizeof *t->ir);
     t->ir->natives = xzalloc(sizeof(struct ir_native) * IR_MAX_NATIVES);
     int r = tcg_cache_init(t, cache_size);

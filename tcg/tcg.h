@@ -49,7 +49,7 @@ struct tcg {
     struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
     uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
     uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
-    uint64_t next_salt;
+    uint64_t salt_seed; uint32_t next_salt, salt_epoch;
     struct { uint32_t mode, gen; uint64_t cs_base, salt; } salts[64];
     struct tcg_env *envs[64]; unsigned n_envs;
 };

@@ -448,6 +448,8 @@ static bool clobbers(const struct gen *g, const struct x86_insn *i)
     for (unsigned k = 0; k < i->n_opnd; k++)         /* misaligned or beyond the limit: which is said first is the processor's affair */
         if (exec_seg && i->row->attr & X86_F_ALIGN && i->o[k].kind == OK_MEM)
             return true;
+    if (is_gen(i->row, gen_maskmov) && (exec_seg || g->mode == X86_M16))      /* AMD's check the whole operand against the limit, Intel's what the mask selects */
+        return true;
     return is_gen(i->row, gen_fsgsbase);
 }
 
