@@ -63,6 +63,87 @@ static struct result bench_collatz(void)
     return (struct result){ 0, check * 1000 + best };
 }
 
+/* ... with memory: the table-driven CRC-32 of a buffer; and heap sort, whose accesses jump about. */
+static struct result bench_crc(void)
+{
+    static uint32_t table[256];
+    static uint8_t buffer[1 << 16];
+    uint32_t crc = ~0u;
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int k = 0; k < 8; k++)
+            c = c & 1 ? c >> 1 ^ 0xedb88320u : c >> 1;
+        table[i] = c;
+    }
+    for (unsigned i = 0; i < sizeof(buffer); i++)
+        buffer[i] = (uint8_t)(i * 7 + (i >> 8));
+    for (int turn = 0; turn < 1500; turn++)
+        for (unsigned i = 0; i < sizeof(buffer); i++)
+            crc = table[(crc ^ buffer[i]) & 0xff] ^ crc >> 8;
+    return (struct result){ 0, crc };
+}
+
+/* Numbers of 1024 bits multiplied as schools teach it: wide products and carries. */
+static struct result bench_bignum(void)
+{
+    enum { WORDS = 16 };
+    uint64_t a[WORDS], b[WORDS], r[2 * WORDS], check = 0;
+    for (unsigned i = 0; i < WORDS; i++) {
+        a[i] = 0x9e3779b97f4a7c15ull * (i + 1);
+        b[i] = 0xc2b2ae3d27d4eb4full * (i + 3);
+    }
+    for (int turn = 0; turn < 300000; turn++) {
+        memset(r, 0, sizeof(r));
+        for (unsigned i = 0; i < WORDS; i++) {
+            uint64_t carry = 0;
+            for (unsigned j = 0; j < WORDS; j++) {
+                unsigned __int128 t = (unsigned __int128)a[i] * b[j] + r[i + j] + carry;
+                r[i + j] = (uint64_t)t;
+                carry = (uint64_t)(t >> 64);
+            }
+            r[i + WORDS] = carry;
+        }
+        a[turn % WORDS] ^= r[turn % (2 * WORDS)];
+        check ^= r[WORDS];
+    }
+    return (struct result){ 0, check };
+}
+
+static void sift(uint32_t *a, unsigned i, unsigned n)
+{
+    for (unsigned c; (c = 2 * i + 1) < n; i = c) {
+        if (c + 1 < n && a[c + 1] > a[c])
+            c++;
+        if (a[i] >= a[c])
+            return;
+        uint32_t t = a[i];
+        a[i] = a[c];
+        a[c] = t;
+    }
+}
+
+static struct result bench_sort(void)
+{
+    enum { COUNT = 20000 };
+    static uint32_t a[COUNT];
+    uint64_t check = 0;
+    for (int turn = 0; turn < 80; turn++) {
+        uint32_t seed = 12345u + (uint32_t)turn;
+        for (unsigned i = 0; i < COUNT; i++)
+            a[i] = seed = seed * 1664525u + 1013904223u;
+        for (unsigned i = COUNT / 2; i-- > 0;)
+            sift(a, i, COUNT);
+        for (unsigned n = COUNT; n-- > 1;) {
+            uint32_t t = a[0];
+            a[0] = a[n];
+            a[n] = t;
+            sift(a, 0, n);
+        }
+        check += a[COUNT / 3];
+    }
+    return (struct result){ 0, check };
+}
+
 /* Recursion as a compiler writes it: frames, saved registers, unpredictable depth. */
 __attribute__((noinline, optimize("no-optimize-sibling-calls"))) static uint64_t fib(unsigned n) { return n < 2 ? n : fib(n - 1) + fib(n - 2); }
 static struct result bench_fib(void) { return (struct result){ 0, fib(36) }; }
@@ -190,16 +271,19 @@ __attribute__((target("avx2,fma"))) static struct result bench_avx2block(void)
                 __m256 c[4][2];
                 for (int k = 0; k < N; k++)
                     memcpy(pb[k], &fb[k][j], sizeof(pb[k]));
+#pragma GCC unroll 4
                 for (int r = 0; r < 4; r++)
                     c[r][0] = c[r][1] = _mm256_setzero_ps();
                 for (int k = 0; k < N; k++) {
                     __m256 b0 = _mm256_load_ps(&pb[k][0]), b1 = _mm256_load_ps(&pb[k][8]);
+#pragma GCC unroll 4
                     for (int r = 0; r < 4; r++) {
                         __m256 a = _mm256_broadcast_ss(&pa[k][r]);
                         c[r][0] = _mm256_fmadd_ps(a, b0, c[r][0]);
                         c[r][1] = _mm256_fmadd_ps(a, b1, c[r][1]);
                     }
                 }
+#pragma GCC unroll 4
                 for (int r = 0; r < 4; r++) {
                     _mm256_store_ps(&fc[i + r][j], c[r][0]);
                     _mm256_store_ps(&fc[i + r][j + 8], c[r][1]);
@@ -210,8 +294,9 @@ __attribute__((target("avx2,fma"))) static struct result bench_avx2block(void)
 }
 
 static const struct { const char *name; struct result (*run)(void); } table[] = {
-    { "int", bench_int }, { "collatz", bench_collatz }, { "call", bench_call }, { "fib", bench_fib }, { "chase", bench_chase }, { "chase4k", bench_chase4k },
-    { "double", bench_double }, { "doublerow", bench_doublerow }, { "sse", bench_sse }, { "avx2", bench_avx2 }, { "avx2block", bench_avx2block },
+    { "int", bench_int }, { "collatz", bench_collatz }, { "crc", bench_crc }, { "sort", bench_sort }, { "bignum", bench_bignum },
+    { "call", bench_call }, { "fib", bench_fib }, { "chase", bench_chase }, { "chase4k", bench_chase4k }, { "double", bench_double },
+    { "doublerow", bench_doublerow }, { "sse", bench_sse }, { "avx2", bench_avx2 }, { "avx2block", bench_avx2block },
 };
 
 int main(int argc, char **argv)
