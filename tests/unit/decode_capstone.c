@@ -3,18 +3,13 @@
  * several modrm bytes and prefixes; both must agree on the length and on the name. Then the decoder's own rules: LOCK, VEX prefixes, 15 bytes,
  * 64-bit holes, truncation. Where the library spells a name in another way, spellings says so; where it is wrong or older (4.0.2 is), faults
  * has an entry with the reason. An entry that excuses nothing is a failure too: the library has been repaired, or the entry hides something.
- *
- * 67 together with REX.W is not made: the library then takes a row without mandatory prefix for the one with 66.
  */
 #define x86_insn cs_x86_insn
 #include <capstone/capstone.h>
 #undef x86_insn
-#include "frontend-x86/rows.h"
+#include "tests/unit/encodings.h"
 #include "tests/unit/test.h"
-#include "x86/cpu.h"
 #include <time.h>
-
-#define VARIANTS 128
 
 static csh cs[3];
 
@@ -23,51 +18,6 @@ static void open_all(void)
     static const int mode[3] = { CS_MODE_16, CS_MODE_32, CS_MODE_64 };
     for (unsigned m = 0; m < 3; m++)
         CHECK(cs[m] || cs_open(CS_ARCH_X86, mode[m], &cs[m]) == CS_ERR_OK);
-}
-
-/* One encoding of row r: variant chooses modrm, registers and prefixes. Bytes or 0. */
-static unsigned encode(const struct x86_row *r, unsigned mode, unsigned variant, uint8_t *b)
-{
-    static const uint8_t modrm[8] = { 0xc0, 0xd1, 0xca, 0x00, 0x43, 0x81, 0x05, 0x04 };
-    uint8_t mr = modrm[variant & 7], reg = r->ext >= 0 ? (uint8_t)r->ext : (variant >> 1) & 7;
-    bool vex = r->attr & X86_F_VEX, h = false, rexw = !vex && mode == X86_M64 && r->w != 0 && (r->w == 1 || (variant & 16));
-    unsigned n = 0;
-    if (((r->attr & X86_F_NOMEM) && mr < 0xc0) || ((r->attr & X86_F_NOREG) && mr >= 0xc0))
-        return 0;
-    for (unsigned k = 0; k < 4; k++)
-        h |= x86_letters[r->opnd[k]].field == LF_VVVV;
-    mr = (uint8_t)((mr & 0xc7) | reg << 3);
-    if (r->rm >= 0)
-        mr = (uint8_t)((mr & 0xf8) | r->rm);
-    if ((variant & 64) && !rexw)
-        b[n++] = 0x67;
-    if ((variant & 32) && (r->attr & X86_F_LOCKABLE) && mr < 0xc0)
-        b[n++] = 0xf0;
-    if ((variant & 32) && (r->attr & X86_F_REPOK))
-        b[n++] = r->fl_w == RF_ARITH && (variant & 2) ? 0xf2 : 0xf3;
-    if (vex) {
-        bool w = r->w == 1 || (r->w < 0 && (variant & 16)), l = (r->attr & X86_F_VEXL1) || (!(r->attr & X86_F_VEXL0) && (variant & 8));
-        uint8_t pp = r->prefix == P66 ? 1 : r->prefix == PF3 ? 2 : r->prefix == PF2 ? 3 : 0;
-        b[n++] = 0xc4;
-        b[n++] = (uint8_t)(0xe0 | r->map);
-        b[n++] = (uint8_t)((w ? 0x80 : 0) | (h ? 0x68 : 0x78) | (l ? 4 : 0) | pp);
-    } else {
-        if (r->prefix == P66 || r->prefix == PF2 || r->prefix == PF3)
-            b[n++] = r->prefix;
-        else if ((r->prefix == NP66 || r->prefix == ANY) && (variant & 8))
-            b[n++] = 0x66;
-        if (rexw)
-            b[n++] = 0x48;
-        if (r->map)
-            b[n++] = 0x0f;
-        if (r->map > 1)
-            b[n++] = r->map == 2 ? 0x38 : 0x3a;
-    }
-    b[n++] = r->opcode;
-    b[n] = mr;
-    for (unsigned k = n + 1; k < 24; k++)
-        b[k] = (uint8_t)(0x11 + k);
-    return n;
 }
 
 /* Names that mean the same. A star stands for any letters: the predicate of a comparison. */
