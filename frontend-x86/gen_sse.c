@@ -38,9 +38,13 @@ void gen_fxsave(struct x86_gen *g, const struct x86_insn *i)
         gen_raise(g, X86_NM, false, 0);
         return;
     }
-    bool compact = i->opcode == 0xc7, restore = !compact && ext == 5;
+    bool compact = i->opcode == 0xc7, restore = ext == (compact ? 3 : 5);
+    if (compact && ext != 4 && gen_cpl(g)) {         /* XSAVES, XRSTORS; not by the row: #UD and #NM come first */
+        gen_gp0(g);
+        return;
+    }
     m = gen_mem(g, i, 576, restore ? GEN_R : GEN_W);
-    how |= compact ? FPU_H_COMPACT : 0;
+    how |= compact ? FPU_H_COMPACT : ext == 6 ? FPU_H_INIT_OPT : 0;
     ir_call(g->ir, restore ? H_xrstor : H_xsave, IR_NONE, gen_linear(g, &m), gen_const(g, how), IR_NONE);
 }
 

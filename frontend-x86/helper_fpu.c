@@ -11,6 +11,7 @@
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
 #include "softmmu/mmu.h"
+#include "x86/cpuid.h"
 #include <string.h>
 
 enum { OFF_FCW = 0, OFF_FSW = 2, OFF_FTW = 4, OFF_MXCSR = 24, OFF_MXCSR_MASK = 28, OFF_ST = 32, OFF_XMM = 160, OFF_HDR = 512, OFF_AVX = 576 };
@@ -231,31 +232,32 @@ static bool all_zero(const uint8_t *p, size_t n)
     return true;
 }
 
-/* Components not in their initial configuration. */
-static uint64_t in_use(const uint8_t *f)
+/*
+ * Components not in their initial configuration: XINUSE. MXCSR counts as a part of SSE for the compacted format and XGETBV, but not for the
+ * standard format, which keeps it apart.
+ */
+static uint64_t in_use(const uint8_t *f, bool mxcsr)
 {
     uint64_t v = rd16(f) == 0x37f && all_zero(f + 2, 4) && all_zero(f + OFF_ST, 128) ? 0 : X_X87;
-    v |= all_zero(f + OFF_XMM, 256) ? 0 : X_SSE;
+    v |= all_zero(f + OFF_XMM, 256) && !(mxcsr && rd32(f + OFF_MXCSR) != 0x1f80) ? 0 : X_SSE;
     return v | (all_zero(f + OFF_AVX, 256) ? 0 : X_AVX);
 }
 
-/* Registers of a component that 32-bit modes can see: the upper eight are left alone in memory and in the image. */
-uint64_t helper_xsave(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t unused)
+uint64_t helper_xgetbv(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
-    if (va & 63)
+    uint32_t n = (uint32_t)cpu->regs[X86_RCX];
+    if (n > 1 || (n == 1 && !x86_has(cpu->cpuid, FEAT_xgetbv1)))
         x86_raise_err(cpu, X86_GP, 0);
-    uint8_t *f = whole(cpu), head[64] = { 0 }, x87[160];
-    uint64_t m = rfbm(cpu), used = in_use(f), n = n_xmm_bytes(how), bv;
-    bool compact = how & FPU_H_COMPACT;
-    struct mmu *mmu = x86_mmu(cpu);
-    unsigned size = m & X_AVX ? OFF_AVX + 256 : OFF_AVX;
-    mmu_check(mmu, va, size, MMU_WRITE, mem_mode(cpu));
-    if (compact && rd32(f + OFF_MXCSR) != 0x1f80)
-        used |= X_SSE;
-    uint64_t write = compact ? m & used : m;
-    if (!compact)
-        get(cpu, va + OFF_HDR, head, 8);
-    bv = compact ? m & used : (rd64(head) & ~m) | (m & used);
+    uint64_t v = n ? cpu->xcr0 & in_use(whole(cpu), true) : cpu->xcr0;
+    cpu->regs[X86_RAX] = (uint32_t)v;
+    cpu->regs[X86_RDX] = v >> 32;
+    return 0;
+}
+
+/* The components WRITE of the guest's state to its XSAVE area, in the form that 32-bit modes see where the guest is in one. */
+static void put_components(struct x86_cpu *cpu, uint64_t va, const uint8_t *f, uint64_t write, bool mxcsr, uint64_t n)
+{
+    uint8_t x87[160];
     x87_image(x87, f);
     wr32(x87 + OFF_MXCSR, rd32(f + OFF_MXCSR));
     wr32(x87 + OFF_MXCSR_MASK, mxcsr_mask(f));
@@ -263,26 +265,43 @@ uint64_t helper_xsave(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t u
         put(cpu, va, x87, OFF_MXCSR);
         put(cpu, va + OFF_ST, x87 + OFF_ST, 128);
     }
-    if (compact ? write & X_SSE : m & (X_SSE | X_AVX))
+    if (mxcsr)
         put(cpu, va + OFF_MXCSR, x87 + OFF_MXCSR, 8);
     if (write & X_SSE)
         put(cpu, va + OFF_XMM, f + OFF_XMM, n);
     if (write & X_AVX)
         put(cpu, va + OFF_AVX, f + OFF_AVX, n);
-    wr64(head, bv);
+}
+
+/* XSAVE, XSAVEOPT, XSAVEC, XSAVES. What is in use counts as modified, so XSAVES writes what XSAVEC does: there is no supervisor state. */
+uint64_t helper_xsave(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t unused)
+{
+    if (va & 63)
+        x86_raise_err(cpu, X86_GP, 0);
+    bool compact = how & FPU_H_COMPACT;
+    uint8_t *f = whole(cpu), head[16];
+    uint64_t m = rfbm(cpu), used = in_use(f, compact);
+    uint64_t write = compact || (how & FPU_H_INIT_OPT) ? m & used : m;
+    mmu_check(x86_mmu(cpu), va, write & X_AVX ? OFF_AVX + 256 : OFF_AVX, MMU_WRITE, mem_mode(cpu));
+    if (!compact)
+        get(cpu, va + OFF_HDR, head, 8);
+    put_components(cpu, va, f, write, compact ? write & X_SSE : m & (X_SSE | X_AVX), n_xmm_bytes(how));
+    wr64(head, compact ? m & used : (rd64(head) & ~m) | (m & used));
     wr64(head + 8, m | 1ull << 63);
-    put(cpu, va + OFF_HDR, head, compact ? 64 : 8);
+    put(cpu, va + OFF_HDR, head, compact ? 16 : 8);
     return 0;
 }
 
-static bool header_ok(const struct x86_cpu *cpu, const uint8_t *h)
+/* The compacted format came with XSAVEC; XRSTORS takes no other. */
+static bool header_ok(const struct x86_cpu *cpu, const uint8_t *h, bool compact_only)
 {
     uint64_t bv = rd64(h), comp = rd64(h + 8);
-    if (comp >> 63)
-        return !(comp & ~(1ull << 63) & ~cpu->xcr0) && !(bv & ~comp) && all_zero(h + 16, 48);
-    return !(bv & ~cpu->xcr0) && all_zero(h + 8, 16);
+    if ((comp >> 63) && x86_has(cpu->cpuid, FEAT_xsavec))
+        return !(comp & ~(1ull << 63) & ~cpu->xcr0) && !(bv & ~comp) && !(bv >> 63) && all_zero(h + 16, 48);
+    return !compact_only && !(bv & ~cpu->xcr0) && all_zero(h + 8, 16);
 }
 
+/* XRSTOR, XRSTORS. */
 uint64_t helper_xrstor(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t unused)
 {
     uint8_t img[OFF_AVX + 256], *f = whole(cpu);
@@ -290,7 +309,7 @@ uint64_t helper_xrstor(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t 
     if (va & 63)
         x86_raise_err(cpu, X86_GP, 0);
     get(cpu, va, img, OFF_AVX);
-    if (!header_ok(cpu, img + OFF_HDR))
+    if (!header_ok(cpu, img + OFF_HDR, how & FPU_H_COMPACT))
         x86_raise_err(cpu, X86_GP, 0);
     uint64_t bv = rd64(img + OFF_HDR);
     bool compact = img[OFF_HDR + 15] >> 7, mxcsr = compact ? m & bv & X_SSE : m & (X_SSE | X_AVX);

@@ -3,7 +3,8 @@
 #define FRONTEND_X86_HELPER_FPU_H
 #include "x86/cpu.h"
 
-enum { FPU_H_CODE64 = 1, FPU_H_COMPACT = 2 };
+/* COMPACT: the compacted format alone (XRSTORS takes no other); INIT_OPT: components in their initial state need not be written */
+enum { FPU_H_CODE64 = 1, FPU_H_COMPACT = 2, FPU_H_INIT_OPT = 4 };
 /* gather: destination 0..3, index register 4..7, mask 8..11, scale 12..13 */
 enum { FPU_G_L = 1 << 16, FPU_G_W = 1 << 17, FPU_G_QINDEX = 1 << 18 };
 /* maskmov: data register 0..3, mask register 4..7 */
@@ -19,6 +20,7 @@ uint64_t helper_fxsave(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
 uint64_t helper_fxrstor(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
 uint64_t helper_xsave(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
 uint64_t helper_xrstor(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
+uint64_t helper_xgetbv(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_gather(struct x86_cpu *, uint64_t ea, uint64_t how, uint64_t seg);
 uint64_t helper_maskmov(struct x86_cpu *, uint64_t ea, uint64_t how, uint64_t seg);
 #endif

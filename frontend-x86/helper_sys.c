@@ -193,15 +193,6 @@ uint64_t helper_wrmsr(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, u
     return 0;
 }
 
-uint64_t helper_xgetbv(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
-{
-    uint32_t n = (uint32_t)cpu->regs[X86_RCX];
-    if (n > 1 || (n == 1 && !x86_has(cpu->cpuid, FEAT_xgetbv1)))
-        gp0(cpu);
-    set_edx_eax(cpu, cpu->xcr0);
-    return 0;
-}
-
 uint64_t helper_xsetbv(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     uint64_t v = edx_eax(cpu), known = x86_has(cpu->cpuid, FEAT_avx) ? 7 : 3;

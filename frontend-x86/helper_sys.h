@@ -30,7 +30,6 @@ uint64_t helper_wrmsr(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_hlt(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_invlpg(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_invpcid(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
-uint64_t helper_xgetbv(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_xsetbv(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_int_n(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_single_step(struct x86_cpu *, uint64_t, uint64_t, uint64_t);

@@ -115,7 +115,7 @@ struct x86_cpu {
     uint64_t tsc_offset;
     /* MSRs (x86/msr.def names each field) */
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, mcg_status, mcg_ctl, debugctl,
-        mtrr_def, mtrr_fix[11], mtrr_phys[16], tsc_adjust, bios_sign, mce_banks[4 * 10], spare[8];
+        mtrr_def, mtrr_fix[11], mtrr_phys[16], tsc_adjust, bios_sign, mce_banks[4 * 10], xss, spare[7];
     struct x86_cpuid *cpuid;            /* the CPU model's leaves (x86/cpuid.h) */
     struct vcpu *vcpu;
 };

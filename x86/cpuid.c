@@ -73,7 +73,8 @@ static void drop_dependents(struct x86_cpuid *id)
 {
     static const uint8_t needs[][2] = {
         { FEAT_avx, FEAT_xsave }, { FEAT_avx, FEAT_sse42 }, { FEAT_avx2, FEAT_avx }, { FEAT_fma, FEAT_avx }, { FEAT_f16c, FEAT_avx },
-        { FEAT_xsaveopt, FEAT_xsave }, { FEAT_xsavec, FEAT_xsave }, { FEAT_xgetbv1, FEAT_xsave }, { FEAT_sse2, FEAT_sse }, { FEAT_sse3, FEAT_sse2 },
+        { FEAT_xsaveopt, FEAT_xsave }, { FEAT_xsavec, FEAT_xsave }, { FEAT_xgetbv1, FEAT_xsave }, { FEAT_xsaves, FEAT_xsavec },
+        { FEAT_sse2, FEAT_sse }, { FEAT_sse3, FEAT_sse2 },
         { FEAT_ssse3, FEAT_sse3 }, { FEAT_sse41, FEAT_ssse3 }, { FEAT_sse42, FEAT_sse41 }, { FEAT_invpcid, FEAT_pcid }, { FEAT_x2apic, FEAT_apic },
         { FEAT_tsc_deadline, FEAT_apic }, { FEAT_pcid, FEAT_lm }, { FEAT_syscall, FEAT_lm }, { FEAT_vpclmulqdq, FEAT_avx }, { FEAT_vaes, FEAT_avx },
     };
@@ -174,20 +175,21 @@ static void leaf_topology(uint32_t n, uint32_t apic_id, uint32_t out[4])
     out[3] = apic_id;
 }
 
+/* AVX is the only extended component, so it has the same place in the standard and in the compacted format. None belongs to the supervisor. */
 static void leaf_xsave(const struct x86_cpu *cpu, uint32_t n, uint32_t out[4])
 {
     const struct x86_cpuid *id = cpu->cpuid;
     bool avx = x86_has(id, FEAT_avx);
+    uint32_t now = cpu->xcr0 & 4 ? 832 : 576;
     if (!x86_has(id, FEAT_xsave))
         return;
     if (n == 0) {
         out[0] = avx ? 7 : 3;
-        out[1] = cpu->xcr0 & 4 ? 832 : 576;
+        out[1] = now;
         out[2] = avx ? 832 : 576;
     } else if (n == 1) {
         leaf_features(id, 0xd, 1, out);
-        if (x86_has(id, FEAT_xsavec))
-            out[1] = out[1] ? out[1] : (cpu->xcr0 & 4 ? 832u : 576u);
+        out[1] = x86_has(id, FEAT_xsavec) ? now : 0;
     } else if (n == 2 && avx) {
         out[0] = 256;
         out[1] = 576;

@@ -170,6 +170,7 @@ static bool msr_offered(const struct x86_cpu *c, uint32_t msr)
     switch (msr) {
     case 0x3b: return x86_has(c->cpuid, FEAT_tsc_adjust);
     case 0x10a: return x86_has(c->cpuid, FEAT_arch_cap);
+    case 0xda0: return x86_has(c->cpuid, FEAT_xsaves);
     case 0xc0000103: return x86_has(c->cpuid, FEAT_rdtscp) || x86_has(c->cpuid, FEAT_rdpid);
     case 0xc0000081: case 0xc0000082: case 0xc0000083: case 0xc0000084:
     case 0xc0000100: case 0xc0000101: case 0xc0000102: return x86_has(c->cpuid, FEAT_lm);

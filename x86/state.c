@@ -81,7 +81,7 @@ static void reset_msrs(struct x86_cpu *c)
     c->sysenter_cs = c->sysenter_esp = c->sysenter_eip = 0;
     c->pat = 0x0007040600070406ull;
     c->misc_enable = 0x1801;                    /* fast strings; no BTS, no PEBS */
-    c->mcg_status = c->debugctl = c->mtrr_def = c->tsc_adjust = c->bios_sign = 0;
+    c->mcg_status = c->debugctl = c->mtrr_def = c->tsc_adjust = c->bios_sign = c->xss = 0;
     c->mcg_ctl = ~0ull;
     memset(c->mtrr_fix, 0, sizeof(c->mtrr_fix));
     memset(c->mtrr_phys, 0, sizeof(c->mtrr_phys));

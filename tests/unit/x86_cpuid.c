@@ -41,7 +41,28 @@ TEST(cpuid_models)
     x86_cpuid(&cpu, 0xd, 0, r);
     CHECK(!x86_has(&id, FEAT_xsave) || (r[0] == 3 && r[2] == 576));
     fresh("duet64");
+    x86_cpuid(&cpu, 0xd, 1, r);
+    CHECK_EQ(r[0] | r[1] | r[2] | r[3], 0);
     CHECK(!x86_has(&id, FEAT_xsave) && x86_has(&id, FEAT_sse2) && x86_has(&id, FEAT_lm));
     CHECK(x86_cpuid_model(&id, "pentium9") < 0);
     CHECK(x86_cpuid_model(&id, "max,+nonsense") < 0);
+}
+
+TEST(cpuid_xsave)
+{
+    fresh("max");
+    if (!x86_has(&id, FEAT_avx))
+        SKIP("the host has no AVX");
+    for (unsigned k = 0; k < 2; k++) {
+        cpu.xcr0 = k ? 7 : 3;
+        x86_cpuid(&cpu, 0xd, 0, r);
+        CHECK(r[0] == 7 && r[1] == (k ? 832 : 576) && r[2] == 832 && r[3] == 0);
+        x86_cpuid(&cpu, 0xd, 1, r);                          /* XSAVEOPT, XSAVEC, XGETBV(1), XSAVES; no supervisor components */
+        CHECK(r[0] == 15 && r[1] == (k ? 832 : 576) && r[2] == 0 && r[3] == 0);
+    }
+    x86_cpuid(&cpu, 0xd, 2, r);
+    CHECK(r[0] == 256 && r[1] == 576 && r[2] == 0 && r[3] == 0);
+    fresh("max,-xsavec");
+    x86_cpuid(&cpu, 0xd, 1, r);
+    CHECK(r[0] == 5 && r[1] == 0);
 }

@@ -42,6 +42,20 @@ TEST(msr_fields)
     CHECK(x86_wrmsr(&cpu, 0x40d, 1) < 0);
 }
 
+/* No supervisor component: XSS holds zero, and is there only with XSAVES. */
+TEST(msr_xss)
+{
+    uint64_t v = 1;
+    fresh();
+    if (!x86_has(&id, FEAT_xsave))
+        SKIP("the host has no XSAVE");
+    CHECK(x86_rdmsr(&cpu, 0xda0, &v) == 0 && v == 0);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xda0, 0), 0);
+    CHECK(x86_wrmsr(&cpu, 0xda0, 1) < 0 && x86_wrmsr(&cpu, 0xda0, 1ull << 8) < 0);
+    CHECK_EQ(x86_cpuid_model(&id, "max,-xsaves"), 0);
+    CHECK(x86_rdmsr(&cpu, 0xda0, &v) < 0 && x86_wrmsr(&cpu, 0xda0, 0) < 0);
+}
+
 TEST(msr_efer)
 {
     fresh();
