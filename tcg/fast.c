@@ -40,12 +40,19 @@ struct tb *tcg_find(struct tcg_env *env, const struct tb_key *key)
  */
 #define LAST_SALT 0xfffe
 
+/* The C library's may use vector registers. */
+static void clear(void *at, size_t bytes)
+{
+    for (volatile uint64_t *p = at; bytes; bytes -= 8)
+        *p++ = 0;
+}
+
 static uint64_t new_salt(struct tcg *t)
 {
     if (t->next_salt == LAST_SALT) {
         t->next_salt = 0;
         t->salt_epoch++;
-        __builtin_memset(t->salts, 0, sizeof t->salts);
+        clear(t->salts, sizeof t->salts);
     }
     uint64_t z = t->salt_seed += 0x9e3779b97f4a7c15ull;          /* splitmix64 */
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
@@ -73,7 +80,7 @@ static void set_salts(struct tcg_env *env, const struct tb_key *key)
     tcg_lock(t);
     do {                                           /* both of one epoch */
         if (env->salt_epoch != t->salt_epoch)
-            __builtin_memset(env->jc_tag, 0, sizeof env->jc_tag);
+            clear(env->jc_tag, sizeof env->jc_tag);
         env->salt_epoch = t->salt_epoch;
         env->salt[0] = salt_of(t, key->mode, key->cs_base, env->code_gen[0]);
         env->salt[1] = salt_of(t, key->mode | 1u << 31, key->cs_base, env->code_gen[1]);
