@@ -609,7 +609,7 @@ static void default_serial(struct options *o)
 
 int options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){ .accel = "auto", .kernel_irqchip = 0, .ram_size = 128 * MIB, .filter_hi = UINT64_MAX };
+    *o = (struct options){ .accel = "auto", .kernel_irqchip = 2, .ram_size = 128 * MIB, .filter_hi = UINT64_MAX };
     n_later = 0;
     for (int i = 1; i < argc; i++) {
         const char *name = *argv[i] == '-' ? argv[i] + (argv[i][1] == '-' ? 2 : 1) : "";
