@@ -20,12 +20,10 @@
 #define MAX_LISTENERS 8
 #define IO_MAX_DEFAULT 4u
 
-struct run { gpa_t start; uint64_t size; struct region *r; uint64_t off; };
-
 struct run_map {
     struct run_map *older;              /* all maps ever made, for as_free */
     unsigned n, cap;                    /* n <= cap always, also while being rebuilt: a racing search stays inside */
-    struct run runs[];
+    struct as_run runs[];
 };
 
 struct owned { struct owned *next; void *p; size_t size; };     /* host memory made by as_add_ram */
@@ -143,13 +141,13 @@ static void flatten(const struct aspace *as, struct run_map *m)
     qsort(edges, n_edges, sizeof(*edges), cmp_addr);
     for (unsigned i = 0; i + 1 < n_edges; i++) {
         struct region *r = edges[i] < edges[i + 1] ? top_region(as, edges[i]) : NULL;
-        struct run *last = n ? &m->runs[n - 1] : NULL;
+        struct as_run *last = n ? &m->runs[n - 1] : NULL;
         if (!r)
             continue;
-        if (last && last->r == r && last->start + last->size == edges[i])
+        if (last && last->region == r && last->start + last->size == edges[i])
             last->size += edges[i + 1] - edges[i];
         else
-            m->runs[n++] = (struct run){ edges[i], edges[i + 1] - edges[i], r, edges[i] - r->base };
+            m->runs[n++] = (struct as_run){ edges[i], edges[i + 1] - edges[i], r, edges[i] - r->base };
     }
     __atomic_store_n(&m->n, n, __ATOMIC_RELEASE);
     free(edges);
@@ -262,7 +260,7 @@ void as_add_alias(struct aspace *as, struct region *alias, const char *name, str
 }
 
 /* The run of M holding ADDR, or NULL. M may be under reconstruction: the caller checks the version afterwards. */
-static const struct run *search(const struct run_map *m, gpa_t addr)
+static const struct as_run *search(const struct run_map *m, gpa_t addr)
 {
     unsigned lo = 0, hi = __atomic_load_n(&m->n, __ATOMIC_ACQUIRE);
 
@@ -282,14 +280,30 @@ struct region *as_find(struct aspace *as, gpa_t addr, uint64_t *off, uint64_t *l
 {
     for (;;) {
         uint64_t version = __atomic_load_n(&as->version, __ATOMIC_ACQUIRE);
-        const struct run *p = search(__atomic_load_n(&as->cur, __ATOMIC_ACQUIRE), addr);
-        struct run found = p ? *p : (struct run){ 0 };
+        const struct as_run *p = search(__atomic_load_n(&as->cur, __ATOMIC_ACQUIRE), addr);
+        struct as_run found = p ? *p : (struct as_run){ 0 };
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (unlikely(__atomic_load_n(&as->version, __ATOMIC_RELAXED) != version))
             continue;
         *off = found.off + (addr - found.start);
         *left = found.size - (addr - found.start);
-        return found.r;
+        return found.region;
+    }
+}
+
+bool as_next_run(struct aspace *as, gpa_t from, struct as_run *out)
+{
+    for (;;) {
+        uint64_t version = __atomic_load_n(&as->version, __ATOMIC_ACQUIRE);
+        const struct run_map *m = __atomic_load_n(&as->cur, __ATOMIC_ACQUIRE);
+        unsigned n = __atomic_load_n(&m->n, __ATOMIC_ACQUIRE), i = 0;
+        while (i < n && m->runs[i].start + m->runs[i].size <= from)
+            i++;
+        if (i < n)
+            *out = m->runs[i];
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (likely(__atomic_load_n(&as->version, __ATOMIC_RELAXED) == version))
+            return i < n;
     }
 }
 

@@ -45,6 +45,10 @@ void as_add_alias(struct aspace *, struct region *alias, const char *name, struc
 /* The region holding ADDR, or NULL; *off is the offset within it, *run the bytes left in this mapped run (an overlaid region's run ends early). */
 struct region *as_find(struct aspace *, gpa_t addr, uint64_t *off, uint64_t *run);
 
+/* The flat view, a run at a time: the first run that ends after FROM. False: there is none. Adjacent runs of one region are one. */
+struct as_run { gpa_t start; uint64_t size; struct region *region; uint64_t off; };
+bool as_next_run(struct aspace *, gpa_t from, struct as_run *out);
+
 /* CPU accesses, any size 1..8, any alignment, may cross regions. Nothing there: reads ones, writes are dropped (-d guest). */
 uint64_t as_read(struct aspace *, gpa_t addr, unsigned size);
 void as_write(struct aspace *, gpa_t addr, uint64_t val, unsigned size);

@@ -26,6 +26,8 @@ struct vm {
     enum vm_request request;               /* highest one wins; under the machine lock */
     int exit_status;
     bool no_reboot;
+    const char *cpu_spec;                  /* -cpu as given, NULL: the engine's default; set before the engine's init */
+    char accel_why[160];                   /* which engine was chosen and why, for `info accel` */
 };
 
 struct vm *vm_new(const struct engine *, struct clock *);

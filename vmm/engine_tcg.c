@@ -12,18 +12,11 @@
 #define CODE_CACHE_SIZE (512u << 20)
 
 static struct x86_cpuid model;
-static bool model_set;
 static struct tcg *the_tcg;                        /* one machine a process */
-
-int engine_set_cpu(const char *spec)
-{
-    model_set = true;
-    return x86_cpuid_model(&model, spec);
-}
 
 static int init_tcg(struct vm *vm, bool interp)
 {
-    if (!model_set && engine_set_cpu("max") < 0)
+    if (x86_cpuid_model(&model, vm->cpu_spec) < 0)
         return -EINVAL;
     the_tcg = tcg_new(&x86_frontend, &x64_backend, vm->mem, CODE_CACHE_SIZE, interp);
     return the_tcg ? 0 : -ENOMEM;

@@ -7,6 +7,8 @@
  */
 #include "core/alloc.h"
 #include "core/log.h"
+#include "kvm/kvm.h"
+#include "vmm/accel.h"
 #include "vmm/engines.h"
 #include "vmm/loop.h"
 #include "vmm/options.h"
@@ -19,15 +21,6 @@
 #include <unistd.h>
 
 struct run { struct vm *vm; struct pc *pc; const struct options *opt; int status; };
-
-static const struct engine *pick_engine(const char *accel)
-{
-    if (!strcmp(accel, "interp"))
-        return &interp_engine;
-    if (!strcmp(accel, "auto") && log_mask)
-        log_warn("-accel auto: kvm is not in this build; using tcg");
-    return &tcg_engine;
-}
 
 /* The vCPU has left its engine. True: go on running. */
 static bool handle_request(struct run *r, enum run_result result)
@@ -118,20 +111,24 @@ static int run(struct run *r)
     }
     loop_run(r->vm->loop);
     pthread_join(r->vm->vcpus[0]->thread, NULL);
-    if (log_on(LOG_EXEC))
+    if (log_on(LOG_EXEC) && r->vm->engine != &kvm_engine)
         engine_tcg_stats(r->vm);
     return r->status;
 }
 
 static int start(struct run *r)
 {
-    struct vm *vm = r->vm = vm_new(pick_engine(r->opt->accel), clock_new_real());
+    char why[sizeof(r->vm->accel_why)];
+    const struct engine *engine = accel_choose(r->opt, why, sizeof(why));
+    struct vm *vm = r->vm = engine ? vm_new(engine, clock_new_real()) : NULL;
 
+    if (!vm)
+        return 1;
+    memcpy(vm->accel_why, why, sizeof(why));
     vm->no_reboot = r->opt->no_reboot;
     if (!(vm->loop = loop_new(vm->clock)) || watch_signals(vm))
         return 1;
-    if (r->opt->cpu && engine_set_cpu(r->opt->cpu))
-        return 1;
+    vm->cpu_spec = r->opt->cpu;
     if (vm->engine->init(vm)) {
         log_error("-accel %s: cannot start", vm->engine->name);
         return 1;

@@ -9,6 +9,7 @@
 #include "vmm/options.h"
 #include "core/alloc.h"
 #include "core/log.h"
+#include "vmm/accel.h"
 #include "vmm/words.h"
 #include "x86/cpuid.h"
 #include <errno.h>
@@ -20,30 +21,6 @@
 #define GIB (1ull << 30)
 
 struct option_row { const char *name, *arg, *help; int (*take)(struct options *, const char *opt, char *arg); };
-
-static int take_machine(struct options *o, const char *opt, char *arg)
-{
-    static const char *const valid[] = { "pc", NULL };
-    struct words w;
-
-    if (words_split(&w, arg, opt) || words_check_value(opt, w.head, valid))
-        return -EINVAL;
-    return w.n ? words_unknown(opt, w.key[0], (const char *const[]){ NULL }) : 0;
-}
-
-static int take_accel(struct options *o, const char *opt, char *arg)
-{
-    static const char *const valid[] = { "tcg", "interp", "auto", "kvm", NULL };
-
-    o->accel = arg;
-    if (words_check_value(opt, arg, valid))
-        return -EINVAL;
-    if (!strcmp(arg, "kvm")) {
-        log_error("-accel kvm: not in this build (valid: tcg, interp, auto)");
-        return -EINVAL;
-    }
-    return 0;
-}
 
 static int take_cpu(struct options *o, const char *opt, char *arg)
 {
@@ -535,9 +512,10 @@ static int take_version(struct options *o, const char *opt, char *arg)
 }
 
 static const struct option_row rows[] = {
-    { "M", "pc", "machine", take_machine },
-    { "machine", "pc", "same as -M", take_machine },
-    { "accel", "tcg|interp|auto|kvm", "engine that runs the guest's instructions", take_accel },
+    { "M", "pc", "machine", machine_take },
+    { "machine", "pc[,accel=ENGINE][,kernel-irqchip=on|split|off]", "same as -M", machine_take },
+    { "accel", "tcg|interp|auto|kvm[,kernel-irqchip=on|split|off][,emulated=on]",
+      "engine that runs the guest's instructions; emulated: take a slow KVM too", accel_take },
     { "cpu", "MODEL[,+F][,-F]", "CPU model and features", take_cpu },
     { "m", "SIZE[K|M|G]", "RAM, 128M by default", take_memory },
     { "smp", "1", "number of CPUs", take_smp },
@@ -631,7 +609,7 @@ static void default_serial(struct options *o)
 
 int options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){ .accel = "auto", .ram_size = 128 * MIB, .filter_hi = UINT64_MAX };
+    *o = (struct options){ .accel = "auto", .kernel_irqchip = 2, .ram_size = 128 * MIB, .filter_hi = UINT64_MAX };
     n_later = 0;
     for (int i = 1; i < argc; i++) {
         const char *name = *argv[i] == '-' ? argv[i] + (argv[i][1] == '-' ? 2 : 1) : "";

@@ -25,6 +25,8 @@ struct device_opt {
 
 struct options {
     const char *accel, *cpu, *kernel, *initrd, *append, *bios, *log_path;
+    int kernel_irqchip;                         /* enum kvm_chips */
+    bool kvm_emulated;                          /* -accel kvm takes a KVM without hardware assistance too */
     uint64_t ram_size;
     unsigned log_mask;
     uint64_t filter_lo, filter_hi;

@@ -29,6 +29,7 @@
 #include "hw/virtio/virtio_rng.h"
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
+#include "vmm/kvm_chips.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,13 +312,14 @@ static void add_board(struct pc *pc)
 {
     struct vm *vm = pc->vm;
     struct aspace *mem = vm->mem, *io = vm->io;
+    enum kvm_chips kernel = kvm_chips_of(vm);
     struct irq isa[16], gsi[24];
 
     for (int i = 0; i < 16; i++)
-        isa[i] = isa_irq(pc, i);
+        isa[i] = kernel == KVM_CHIPS_ON ? kvm_models_gsi(i) : isa_irq(pc, i);
     pc->apics = apic_bus_new(vm, mem);
-    pc->pic = pic_new(vm, io, apic_bus_pic_irq(pc->apics));
-    pc->ioapic = ioapic_new(vm, mem, apic_deliver, pc->apics);
+    pc->pic = pic_new(vm, io, kernel ? kvm_models_intr(vm) : apic_bus_pic_irq(pc->apics));
+    pc->ioapic = ioapic_new(vm, mem, kernel ? kvm_models_deliver : apic_deliver, pc->apics);
     apic_bus_connect_eoi(pc->apics, ioapic_eoi, pc->ioapic);
     apic_bus_connect_pic(pc->apics, ack_pic, pc->pic);
     for (int i = 0; i < vm->n_vcpus; i++) {
@@ -325,16 +327,16 @@ static void add_board(struct pc *pc)
         pc->lapic[i] = lapic_new(vm, pc->apics, vm->vcpus[i], &tsc);
     }
     for (int i = 0; i < 24; i++)
-        gsi[i] = i < 16 && i != 2 ? isa[i] : ioapic_irq(pc->ioapic, i);
+        gsi[i] = kernel == KVM_CHIPS_ON ? kvm_models_gsi(i) : i < 16 && i != 2 ? isa[i] : ioapic_irq(pc->ioapic, i);
 
     pc->pci = pci_bus_new(vm, mem, io);
-    pci_bus_connect_msi(pc->pci, send_msi, pc->apics);
+    pci_bus_connect_msi(pc->pci, kernel ? kvm_models_msi : send_msi, pc->apics);
     pc->bridge = i440fx_new(vm, pc->pci, mem, &pc->ram, &pc->rom);
     piix3_new(vm, pc->pci, isa);
     pm_new(vm, pc->pci, io, isa[9], (struct irq){ 0 });
 
     pc->hpet = hpet_new(vm, mem, gsi);
-    pit_new(vm, io, hpet_pit_irq(pc->hpet));
+    struct pit *pit = pit_new(vm, io, hpet_pit_irq(pc->hpet));
     pc->rtc = rtc_new(vm, io, hpet_rtc_irq(pc->hpet), -1);
     struct port92 *port92 = port92_new(vm, io, (struct irq){ set_a20, vm, 0 });
     i8042_new(vm, io, isa[1], isa[12], port92_a20_irq(port92));
@@ -344,6 +346,7 @@ static void add_board(struct pc *pc)
     }
     pc->fw_cfg = fw_cfg_new(vm, io, mem);
     add_devices(pc);
+    kvm_models_connect(&(struct kvm_models){ vm, pc->pic, pc->ioapic, pc->apics, pit, pc->hpet });
 }
 
 struct pc *pc_new(struct vm *vm, const struct options *opt)
@@ -396,6 +399,8 @@ int pc_reset(struct pc *pc)
         vm->engine->vcpu_reset(vm->vcpus[i]);
     if (pc->opt->kernel)
         ret = start_kernel(pc);
+    if (!ret)
+        ret = kvm_models_load();
     machine_unlock();
     return ret;
 }

@@ -115,7 +115,8 @@ struct x86_cpu {
     uint64_t tsc_offset;
     /* MSRs (x86/msr.def names each field) */
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, mcg_status, mcg_ctl, debugctl,
-        mtrr_def, mtrr_fix[11], mtrr_phys[16], tsc_adjust, bios_sign, mce_banks[4 * 10], xss, spare[7];
+        mtrr_def, mtrr_fix[11], mtrr_phys[16], tsc_adjust, bios_sign, mce_banks[4 * 10], xss,
+        spec_ctrl, pv_wall_clock, pv_system_time, pv_async_pf, pv_async_pf_int, pv_steal_time, pv_eoi, pv_poll;
     struct x86_cpuid *cpuid;            /* the CPU model's leaves (x86/cpuid.h) */
     struct vcpu *vcpu;
 };
@@ -155,6 +156,7 @@ uint64_t x86_rdtsc(struct x86_cpu *);
 uint64_t x86_host_tsc(void);
 void x86_write_tsc(struct x86_cpu *, uint64_t v);                    /* TSC_ADJUST follows */
 uint64_t x86_tsc_hz(void);                                           /* measured once, at the first call of x86_cpuid_model or this */
+void x86_set_tsc_hz(uint64_t hz);                                    /* before the first question: an engine knows it, nothing is measured */
 uint64_t x86_tsc_epoch(void);                                        /* host TSC at which every vCPU's TSC was 0 */
 
 #define X86_PHYS_BITS 46      /* physical address width told to the guest */

@@ -115,17 +115,10 @@ static int apply_word(struct x86_cpuid *id, const char *w, size_t len)
     return 0;
 }
 
-int x86_cpuid_model(struct x86_cpuid *id, const char *spec)
+/* The words after the model's name. */
+static int apply_words(struct x86_cpuid *id, const char *spec)
 {
-    size_t len = strcspn(spec ? spec : "", ",");
-    const char *p = spec && len ? spec + len : "";
-    memset(id, 0, sizeof(*id));
-    if (!spec || !len || (len == 3 && !memcmp(spec, "max", 3)) || (len == 4 && !memcmp(spec, "host", 4)))
-        model_max(id);
-    else if ((len == 6 && !memcmp(spec, "duet64", 6)) || (len == 6 && !memcmp(spec, "qemu64", 6)))
-        model_lean(id);
-    else
-        return -EINVAL;
+    const char *p = spec ? spec + strcspn(spec, ",") : "";
     while (*p == ',') {
         size_t n = strcspn(++p, ",");
         if (apply_word(id, p, n))
@@ -133,11 +126,72 @@ int x86_cpuid_model(struct x86_cpuid *id, const char *spec)
         p += n;
     }
     drop_dependents(id);
-    memcpy(id->vendor, "GenuineIntel", 12);
-    id->signature = 0x000106ca;
+    return 0;
+}
+
+static void name_brand(struct x86_cpuid *id)
+{
     unsigned mhz = (unsigned)((x86_tsc_hz() + 5000000) / 10000000);
     snprintf(id->brand, sizeof(id->brand), "Duet Virtual CPU @ %u.%02uGHz", mhz / 100, mhz % 100);
+}
+
+int x86_cpuid_model(struct x86_cpuid *id, const char *spec)
+{
+    size_t len = strcspn(spec ? spec : "", ",");
+    memset(id, 0, sizeof(*id));
+    if (!spec || !len || (len == 3 && !memcmp(spec, "max", 3)) || (len == 4 && !memcmp(spec, "host", 4)))
+        model_max(id);
+    else if ((len == 6 && !memcmp(spec, "duet64", 6)) || (len == 6 && !memcmp(spec, "qemu64", 6)))
+        model_lean(id);
+    else
+        return -EINVAL;
+    if (apply_words(id, spec))
+        return -EINVAL;
+    memcpy(id->vendor, "GenuineIntel", 12);
+    id->signature = 0x000106ca;
+    name_brand(id);
     return 0;
+}
+
+static bool leaf_offers(const struct feat_row *r, x86_leaf_fn *leaf, void *opaque)
+{
+    uint32_t out[4] = { 0 };
+    leaf(opaque, r->leaf, r->subleaf, out);
+    return out[r->reg] >> r->bit & 1;
+}
+
+void x86_cpuid_restrict(struct x86_cpuid *id, x86_leaf_fn *leaf, void *opaque)
+{
+    for (unsigned f = 1; f < FEAT_COUNT; f++) {
+        if (x86_has(id, f) && !leaf_offers(&feat_rows[f], leaf, opaque))
+            feat_set(id, f, false);
+    }
+    drop_dependents(id);
+}
+
+int x86_cpuid_adopt(struct x86_cpuid *id, const char *spec, x86_leaf_fn *leaf, void *opaque)
+{
+    uint32_t out[4] = { 0 };
+    memset(id, 0, sizeof(*id));
+    for (unsigned f = 1; f < FEAT_COUNT; f++)
+        feat_set(id, f, leaf_offers(&feat_rows[f], leaf, opaque));
+    leaf(opaque, 0, 0, out);
+    memcpy(id->vendor, &out[1], 4);
+    memcpy(id->vendor + 4, &out[3], 4);
+    memcpy(id->vendor + 8, &out[2], 4);
+    leaf(opaque, 1, 0, out);
+    id->signature = out[0];
+    name_brand(id);
+    return apply_words(id, spec);
+}
+
+void x86_cpuid_mask(const struct x86_cpuid *id, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+    for (unsigned f = 1; f < FEAT_COUNT; f++) {
+        const struct feat_row *r = &feat_rows[f];
+        if (r->leaf == leaf && r->subleaf == subleaf && !x86_has(id, f))
+            out[r->reg] &= ~(1u << r->bit);
+    }
 }
 
 static void leaf_features(const struct x86_cpuid *id, uint32_t leaf, uint32_t subleaf, uint32_t out[4])

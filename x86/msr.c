@@ -10,7 +10,7 @@
 /* Spelled out for systems that look here: no flaw of the speculative kind (RDCL SKIP_L1D SSB MDS PSCHANGE TAA SBDR FBSDP PSDP BHI PBRSB GDS RFDS ITS). */
 #define X86_ARCH_CAP (0x4000000000000000ull | BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(20) | BIT(24) | BIT(26) | BIT(27))
 
-enum msr_kind { FIELD, CANON, CONST, ZERO, MTRR_BASE, MTRR_FIX, MTRR_DEF, PAT, SPECIAL };
+enum msr_kind { FIELD, CANON, CONST, ZERO, MTRR_BASE, MTRR_FIX, MTRR_DEF, PAT, SPECIAL, KEPT, ENGINE };
 
 #define MSR_OFF(field) offsetof(struct x86_cpu, field)
 #define MSR_OFF_FIELD(f) MSR_OFF(f)
@@ -20,6 +20,8 @@ enum msr_kind { FIELD, CANON, CONST, ZERO, MTRR_BASE, MTRR_FIX, MTRR_DEF, PAT, S
 #define MSR_OFF_MTRR_FIX(f) MSR_OFF(f)
 #define MSR_OFF_MTRR_DEF(f) MSR_OFF(f)
 #define MSR_OFF_PAT(f) MSR_OFF(f)
+#define MSR_OFF_KEPT(f) MSR_OFF(f)
+#define MSR_OFF_ENGINE(f) MSR_OFF(f)
 #define MSR_OFF_CONST(f) 0
 #define MSR_OFF_SPECIAL(f) 0
 
@@ -190,11 +192,11 @@ int x86_rdmsr(struct x86_cpu *c, uint32_t msr, uint64_t *v)
     if (msr >> 8 == 8)
         return x86_has(c->cpuid, FEAT_x2apic) ? read_intc(c, msr, v) : -1;
     const struct x86_msr *m = msr_find(msr);
-    if (!m || !msr_offered(c, msr)) {
+    if (!m || m->kind == ENGINE || !msr_offered(c, msr)) {
         unknown("read", msr, 0);
         return -1;
     }
-    if (m->kind == SPECIAL)
+    if (m->kind == SPECIAL || m->kind == KEPT)
         return read_special(c, msr, v);
     *v = m->kind == CONST ? m->mask : *msr_place(c, m);
     return 0;
@@ -219,11 +221,11 @@ int x86_wrmsr(struct x86_cpu *c, uint32_t msr, uint64_t v)
     if (msr >> 8 == 8)
         return x86_has(c->cpuid, FEAT_x2apic) ? write_intc(c, msr, v) : -1;
     const struct x86_msr *m = msr_find(msr);
-    if (!m || !msr_offered(c, msr)) {
+    if (!m || m->kind == ENGINE || !msr_offered(c, msr)) {
         unknown("written", msr, v);
         return -1;
     }
-    if (m->kind == SPECIAL)
+    if (m->kind == SPECIAL || m->kind == KEPT)
         return write_special(c, msr, v);
     if (m->kind == CONST)
         return msr == 0xfe || msr == 0x10a || msr == 0x179 ? -1 : 0;     /* these are read-only */

@@ -86,7 +86,8 @@ static void reset_msrs(struct x86_cpu *c)
     memset(c->mtrr_fix, 0, sizeof(c->mtrr_fix));
     memset(c->mtrr_phys, 0, sizeof(c->mtrr_phys));
     memset(c->mce_banks, 0, sizeof(c->mce_banks));
-    memset(c->spare, 0, sizeof(c->spare));
+    c->spec_ctrl = c->pv_wall_clock = c->pv_system_time = c->pv_async_pf = c->pv_async_pf_int = c->pv_steal_time = c->pv_eoi = 0;
+    c->pv_poll = 1;
 }
 
 void x86_reset(struct x86_cpu *c)

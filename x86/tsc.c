@@ -2,7 +2,7 @@
  * The time stamp counter: guest TSC = host TSC - cpu->tsc_offset, so it runs at the host's rate and costs one instruction.
  *
  * All vCPUs start from one epoch, hence their TSCs agree. The rate is measured once against CLOCK_MONOTONIC (about 20 ms) because the
- * processor seldom says it exactly. Built with general registers only: x86_rdtsc is called while the guest owns the host FPU; it calls no libc.
+ * processor seldom says it exactly, unless an engine knows it (x86_set_tsc_hz). Built with general registers only: x86_rdtsc is called while the guest owns the host FPU; it calls no libc.
  * SDM vol. 3 ch. 18.17.
  */
 #pragma GCC target("general-regs-only")
@@ -47,6 +47,21 @@ static void tsc_measure(void)
     uint64_t hz = n1 > n0 ? (uint64_t)((unsigned __int128)(t1 - t0) * 1000000000u / (uint64_t)(n1 - n0)) : 0;
     tsc_epoch = t0;
     tsc_hz = hz < 1000000 ? 1000000000 : (hz + 500) / 1000 * 1000;   /* whole kHz: what CPUID can say */
+}
+
+static uint64_t tsc_known;
+
+static void tsc_told(void)
+{
+    int64_t ns;
+    tsc_pair(&tsc_epoch, &ns);
+    tsc_hz = tsc_known;
+}
+
+void x86_set_tsc_hz(uint64_t hz)
+{
+    tsc_known = hz;
+    pthread_once(&tsc_once, tsc_told);
 }
 
 uint64_t x86_tsc_hz(void)

@@ -75,12 +75,28 @@ TEST(serials)
     CHECK(parse("-kernel k -serial chardev:c") < 0);
 }
 
+TEST(engine)
+{
+    CHECK_EQ(parse("-kernel k -accel kvm,kernel-irqchip=split"), 0);
+    CHECK(!strcmp(o.accel, "kvm"));
+    CHECK_EQ(o.kernel_irqchip, 1);
+    CHECK_EQ(parse("-kernel k -machine pc,accel=kvm,kernel_irqchip=off"), 0);
+    CHECK(!strcmp(o.accel, "kvm"));
+    CHECK_EQ(o.kernel_irqchip, 0);
+    CHECK(!o.kvm_emulated);
+    CHECK_EQ(parse("-kernel k -accel kvm,emulated=on"), 0);
+    CHECK(o.kvm_emulated);
+}
+
 TEST(wrong_words)
 {
     CHECK(parse("-kernal k") < 0);
     CHECK(parse("-kernel") < 0);
     CHECK(parse("-kernel k -M q35") < 0);
-    CHECK(parse("-kernel k -accel kvm") < 0);
+    CHECK(parse("-kernel k -accel kvm,kernel-irqchip=maybe") < 0);
+    CHECK(parse("-kernel k -accel kvm,kernel-irq=on") < 0);
+    CHECK(parse("-kernel k -accel tcg,kernel-irqchip=on") < 0);
+    CHECK(parse("-kernel k -machine pc,acel=kvm") < 0);
     CHECK(parse("-kernel k -smp 2") < 0);
     CHECK(parse("-kernel k -d in_asm,bogus") < 0);
     CHECK(parse("-kernel k -dfilter 5..2") < 0);

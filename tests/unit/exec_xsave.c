@@ -168,11 +168,15 @@ static void as_host(enum x86_mode mode)
         unsigned how = n % 3, load = chance(2) ? 7 : rnd() & 7, save = chance(2) ? 7 : rnd() & 7;
         struct code c = make_code(how, load, save);
         random_in();
-        exec_native(&in, &native, c.b, c.n);
         run_guests(&c);
-        normal(&native);
         normal(&interp);
         normal(&tcg);
+        for (unsigned tries = 0; tries < 5; tries++) {        /* a host kernel that preempts the sequence may leave components in use that were initial */
+            exec_native(&in, &native, c.b, c.n);
+            normal(&native);
+            if (exec_same(&native, &interp))
+                break;
+        }
         compare(name[how], load, save);
     }
     printf("# %u cases, %u of them faults\n", 3 * PER_HOW, faults);

@@ -1,0 +1,64 @@
+/* What the files of this room share. */
+#ifndef KVM_INTERNAL_H
+#define KVM_INTERNAL_H
+#include "kvm/kvm.h"
+#include "x86/cpu.h"
+#include "x86/cpuid.h"
+
+/* The machine in the kernel. fds are -1 when closed. */
+struct kvm_host {
+    int dev, vm_fd;
+    struct vm *vm;
+    enum kvm_chips irqchip;
+    size_t run_size;                     /* bytes of struct kvm_run's mapping */
+    bool tsc_attr, user_msr, readonly_mem;
+    struct kvm_cpuid2 *supported;        /* KVM_GET_SUPPORTED_CPUID, once */
+    struct x86_cpuid model;
+};
+extern struct kvm_host kvm_host;
+
+/* engine_data of a vCPU. */
+struct kvm_cpu {
+    struct x86_cpu cpu;
+    uint32_t flags;                      /* canonical arithmetic flags of cpu */
+    struct vcpu *vcpu;
+    int fd;
+    struct kvm_run *run;
+    bool push;                           /* cpu is newer than the kernel's registers */
+    bool inside;                         /* about to be, or in, KVM_RUN: kicks need a signal; atomic */
+    uint64_t tsc_deadline;               /* of the kernel's local APIC, as last read */
+    uint64_t apic_base;
+};
+
+/* ioctl that says what went wrong; 0 or more, or -errno. TRY: silent. */
+int kvm_do(int fd, const char *name, unsigned long request, void *arg);
+int kvm_try(int fd, unsigned long request, unsigned long arg);
+static inline bool kvm_lapic_inside(void) { return kvm_host.irqchip != KVM_CHIPS_OFF; }
+
+/* probe.c: opens /dev/kvm and checks its version and what we cannot do without. fd, or -errno with why filled. */
+int kvm_open(char *why, size_t len);
+/* cpuid.c */
+int kvm_cpuid_init(const char *spec);
+int kvm_cpuid_set(struct kvm_cpu *);
+/* memory.c */
+int kvm_memory_init(struct vm *);
+void kvm_memory_update(void);
+/* sync.c: all of struct x86_cpu to the kernel and back. 0 or -errno. */
+int kvm_state_put(struct kvm_cpu *);
+int kvm_state_get(struct kvm_cpu *);
+/* msr.c */
+int kvm_msr_init(void);
+int kvm_msrs_put(struct kvm_cpu *);
+int kvm_msrs_get(struct kvm_cpu *);
+int kvm_tsc_put(struct kvm_cpu *);
+int kvm_tsc_get(struct kvm_cpu *);
+int kvm_msr_one(struct kvm_cpu *, unsigned long request, uint32_t index, uint64_t *v);      /* KVM_GET_MSRS or KVM_SET_MSRS; silent */
+int kvm_msr_exit(struct kvm_cpu *, bool write);
+/* chips.c */
+int kvm_chips_init(void);
+int kvm_chips_vcpu_init(struct kvm_cpu *);
+void kvm_chips_eoi_exit(uint8_t vector);
+/* report.c: one clear message for an exit that nobody can handle */
+void kvm_report(struct kvm_cpu *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *kvm_exit_name(uint32_t reason);
+#endif

@@ -1,0 +1,50 @@
+/*
+ * The engine on /dev/kvm, as vmm sees it. One machine a process.
+ *
+ * Interrupt controllers: OFF, all of them are our models; SPLIT, the local APICs are the kernel's; ON, the PIC, the I/O APIC and the PIT
+ * too. Our models stay the one description of their state: vmm/kvm_chips.c carries it to the kernel and back.
+ */
+#ifndef KVM_KVM_H
+#define KVM_KVM_H
+#include "core/engine.h"
+#include <linux/kvm.h>
+
+enum kvm_chips { KVM_CHIPS_OFF, KVM_CHIPS_SPLIT, KVM_CHIPS_ON };
+
+extern const struct engine kvm_engine;
+
+/* What this host's /dev/kvm is worth (kvm/probe.c). why: one line, also when it is good. rate: ring-0 instructions a second in a throw-away VM. */
+struct kvm_probe { bool usable, assisted; uint64_t rate; char why[160]; };
+/* Leaves nothing behind. MEASURE: run the throw-away VM (a few milliseconds); without it assisted says nothing. */
+void kvm_probe(struct kvm_probe *, bool measure);
+
+/* Before the engine's init. */
+void kvm_want_irqchip(enum kvm_chips);
+enum kvm_chips kvm_chips_place(void);
+
+/* ---- the kernel's interrupt controllers (kvm/chips.c). All return 0 or -errno, logged; machine lock held. ---- */
+/* ON: a global interrupt's level. 0..23: pins of the I/O APIC, 0..15 inputs of the PIC too (0 is pin 2). */
+int kvm_chips_line(int gsi, int level);
+/* SPLIT, ON. */
+int kvm_chips_msi(uint64_t addr, uint32_t data);
+/* SPLIT: tell the kernel that EOIs of this level-triggered message are ours to see; END is called on the vCPU's thread for each. */
+int kvm_chips_watch_eoi(uint64_t addr, uint32_t data);
+void kvm_chips_on_eoi(void (*end)(void *opaque, uint8_t vector), void *opaque);
+/* State as the kernel keeps it. CHIP: KVM_IRQCHIP_PIC_MASTER, _PIC_SLAVE or _IOAPIC. */
+int kvm_chips_get(struct kvm_irqchip *, unsigned chip);
+int kvm_chips_set(struct kvm_irqchip *);
+int kvm_chips_get_lapic(struct vcpu *, struct kvm_lapic_state *, uint64_t *base, uint64_t *tsc_deadline);
+/* After kvm_push: the mode of the local APIC is part of the vCPU's registers. */
+int kvm_chips_set_lapic(struct vcpu *, const struct kvm_lapic_state *, uint64_t tsc_deadline);
+int kvm_chips_get_pit(struct kvm_pit_state2 *);
+int kvm_chips_set_pit(const struct kvm_pit_state2 *);
+
+/* Write struct x86_cpu to the kernel now rather than when the vCPU runs next; it stands still. 0 or -errno. */
+int kvm_push(struct vcpu *);
+
+/* ---- dirty log (kvm/memory.c): which pages of RAM the guest's processors have written ---- */
+int kvm_dirty_start(void);
+/* Calls page for every page written since the last call. */
+int kvm_dirty_collect(void (*page)(void *opaque, gpa_t addr), void *opaque);
+int kvm_dirty_stop(void);
+#endif

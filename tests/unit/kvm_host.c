@@ -1,0 +1,301 @@
+/*
+ * The KVM engine on this host, where there is one: the probe's cost and verdict, slots that follow the address space, the dirty log, CPU state
+ * there and back through the kernel, and the state of the kernel's interrupt controllers through our models.
+ */
+#include "tests/unit/test.h"
+#include "core/clock.h"
+#include "core/vm.h"
+#include "kvm/internal.h"
+#include "vmm/kvm_chips.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+static struct vm *vm;
+static struct region ram, rom;
+static struct kvm_models models;
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * (int64_t)NS_PER_SEC + ts.tv_nsec;
+}
+
+static bool no_kvm(void)
+{
+    struct kvm_probe p;
+    kvm_probe(&p, false);
+    return !p.usable;
+}
+#define NEED_KVM() do { if (no_kvm()) SKIP("no usable /dev/kvm"); } while (0)
+
+/* Best of five: what else runs on the host is not the probe's cost. */
+TEST(probe_is_quick)
+{
+    int64_t best = INT64_MAX;
+    struct kvm_probe p;
+
+    NEED_KVM();
+    for (int i = 0; i < 5; i++) {
+        int64_t start = now_ns();
+        kvm_probe(&p, true);
+        best = MIN(best, now_ns() - start);
+        CHECK(p.usable);
+        CHECK(p.rate > 1000);
+        CHECK(strlen(p.why) > 20);
+    }
+    printf("# probe %.1f ms: %s\n", (double)best / 1e6, p.why);
+    CHECK(best < 20 * 1000 * 1000);
+}
+
+/* One machine a process: RAM at 0, ROM below 1 MiB, all chips in the kernel. */
+static void machine(void)
+{
+    if (vm)
+        return;
+    kvm_want_irqchip(KVM_CHIPS_ON);
+    vm = vm_new(&kvm_engine, clock_new_manual());
+    CHECK_EQ(kvm_engine.init(vm), 0);
+    machine_lock();
+    CHECK_EQ(as_add_ram(vm->mem, &ram, "ram", 0, 8 << 20, REGION_RAM), 0);
+    CHECK_EQ(as_add_ram(vm->mem, &rom, "rom", 0xf0000, 0x10000, REGION_ROM), 0);
+    struct vcpu *v = calloc(1, sizeof(*v));
+    v->vm = vm;
+    v->engine = &kvm_engine;
+    CHECK_EQ(kvm_engine.vcpu_init(v), 0);
+    vm->vcpus[vm->n_vcpus++] = v;
+    struct irq gsi[24];
+    for (int i = 0; i < 24; i++)
+        gsi[i] = kvm_models_gsi(i);
+    models = (struct kvm_models){ .vm = vm, .apics = apic_bus_new(vm, vm->mem) };
+    models.pic = pic_new(vm, vm->io, kvm_models_intr(vm));
+    models.ioapic = ioapic_new(vm, vm->mem, kvm_models_deliver, NULL);
+    lapic_new(vm, models.apics, v, NULL);
+    models.hpet = hpet_new(vm, vm->mem, gsi);
+    models.pit = pit_new(vm, vm->io, hpet_pit_irq(models.hpet));
+    kvm_models_connect(&models);
+    CHECK_EQ(kvm_models_load(), 0);
+}
+
+static void fill(uint8_t *p, size_t n, uint32_t seed)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = (uint8_t)((seed = seed * 1103515245 + 12345) >> 16);
+}
+
+TEST(cpu_state_there_and_back)
+{
+    NEED_KVM();
+    machine();
+    struct kvm_cpu *k = vm->vcpus[0]->engine_data;
+    struct x86_cpu *c = &k->cpu, want;
+    x86_reset(c);
+    for (int i = 0; i < 16; i++)
+        c->regs[i] = 0x0123456789abcdefull * (unsigned)(i + 3);
+    c->rip = 0x12345;
+    x86_set_rflags(c, RF_CF | RF_DF | RF_OF | RF_ZF | RF_IF | 2);
+    c->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_WP;
+    c->cr2 = 0xdead000;
+    c->cr3 = 0x5000;
+    c->cr4 = CR4_PAE | CR4_OSFXSR | CR4_DE;
+    for (int i = X86_ES; i <= X86_GS; i++)
+        c->seg[i] = (struct x86_seg){ .base = 0x1000u * (unsigned)i, .limit = 0xfffff, .attr = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB, .sel = (uint16_t)(8 * i + 8) };
+    c->seg[X86_CS].attr |= SEG_CODE;
+    c->gdt.base = 0x7000;
+    c->gdt.limit = 0x77;
+    c->idt.base = 0x8000;
+    c->idt.limit = 0x7ff;
+    c->dr[0] = 0x1111;
+    c->dr[3] = 0x4444;
+    c->star = 0x0023001000000000ull;
+    c->lstar = 0xffffffff80001000ull;
+    c->sfmask = 0x47700;
+    c->sysenter_cs = 0x10;
+    c->sysenter_esp = 0xffff888000001000ull;
+    c->kernel_gs_base = 0xffff888000002000ull;
+    c->pat = 0x0007010600070106ull;
+    fill(c->fpu + 32, 8 * 16, 5);                     /* the registers; 10 bytes of each 16 */
+    for (int i = 0; i < 8; i++)
+        memset(c->fpu + 32 + 16 * i + 10, 0, 6);
+    fill(c->fpu + 160, 16 * 16, 6);
+    c->exc_pending = true;
+    c->exc_vector = 13;
+    c->exc_has_error = true;
+    c->exc_error = 0x18;
+    want = *c;
+    uint32_t flags = k->flags;
+    CHECK_EQ(kvm_state_put(k), 0);
+    memset(c->regs, 0x55, sizeof(c->regs));
+    memset(c->seg, 0x55, sizeof(c->seg));
+    memset(c->fpu, 0x55, sizeof(c->fpu));
+    c->rip = c->cr0 = c->cr2 = c->cr3 = c->cr4 = c->efer = c->lstar = c->star = c->pat = c->gdt.base = c->idt.limit = c->dr[0] = c->dr[3] = ~0ull;
+    c->sfmask = c->sysenter_cs = c->sysenter_esp = c->kernel_gs_base = ~0ull;
+    c->exc_pending = false;
+    c->exc_vector = c->exc_error = 0;
+    k->flags = 0;
+    c->df = 1;
+    c->rflags = 0;
+    c->xcr0 = 0;
+    CHECK_EQ(kvm_state_get(k), 0);
+    CHECK(!memcmp(c->regs, want.regs, sizeof(c->regs)));
+    CHECK(!memcmp(c->seg, want.seg, sizeof(c->seg)));
+    CHECK(!memcmp(c->fpu + 32, want.fpu + 32, 8 * 16 + 16 * 16));
+    CHECK_EQ(k->flags, flags);
+#define SAME(f) CHECK_EQ(c->f, want.f)
+    SAME(rip); SAME(cr0); SAME(cr2); SAME(cr3); SAME(cr4); SAME(efer); SAME(xcr0); SAME(df); SAME(rflags); SAME(gdt.base); SAME(gdt.limit);
+    SAME(idt.base); SAME(idt.limit); SAME(dr[0]); SAME(dr[3]); SAME(star); SAME(lstar); SAME(sfmask); SAME(sysenter_cs); SAME(sysenter_esp);
+    SAME(kernel_gs_base); SAME(pat); SAME(exc_pending); SAME(exc_vector); SAME(exc_has_error); SAME(exc_error); SAME(cpl);
+#undef SAME
+}
+
+/* Every saved byte of a chip, through the kernel. Values are such as the kernel takes. */
+static void through_the_kernel(struct device *d)
+{
+    size_t n = state_size(d->rows);
+    uint8_t *before = malloc(n), *after = malloc(n);
+
+    state_save(d->rows, d, before);
+    d->post_load(d);
+    d->pre_save(d);
+    state_save(d->rows, d, after);
+    for (size_t i = 0; i < n; i++)
+        CHECK_EQ(after[i], before[i]);
+    free(before);
+    free(after);
+}
+
+TEST(pic_state)
+{
+    NEED_KVM();
+    machine();
+    struct pic_chip *c = models.pic->chip;
+    for (int i = 0; i < 2; i++) {
+        c[i] = (struct pic_chip){ .irr = i ? 0x10 : 0x04, .isr = 0x20, .imr = 0xa5, .line = 0x10, .base = (uint8_t)(0x30 + 8 * i), .prio = 3, .elcr = i ? 0x0c : 0x20,
+            .icw1 = 1, .icw4 = 2, .init_step = 3, .read_isr = 1, .smm = 1, .rotate_aeoi = 1 };
+    }
+    struct pic_chip want[2] = { c[0], c[1] };
+    CHECK_EQ(kvm_models_load(), 0);
+    memset(c, 0, sizeof(want));
+    c[0].line = want[0].line;
+    c[1].line = want[1].line;
+    models.pic->dev.pre_save(models.pic);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(c[i].irr & ~4, want[i].irr & ~4);
+        CHECK_EQ(c[i].isr, want[i].isr);
+        CHECK_EQ(c[i].imr, want[i].imr);
+        CHECK_EQ(c[i].base, want[i].base);
+        CHECK_EQ(c[i].prio, want[i].prio);
+        CHECK_EQ(c[i].elcr, want[i].elcr);
+        CHECK_EQ(c[i].icw4, want[i].icw4);
+        CHECK_EQ(c[i].init_step, want[i].init_step);
+        CHECK_EQ(c[i].read_isr, want[i].read_isr);
+        CHECK_EQ(c[i].smm, want[i].smm);
+        CHECK_EQ(c[i].rotate_aeoi, want[i].rotate_aeoi);
+    }
+    models.pic->dev.reset(models.pic);
+}
+
+TEST(ioapic_state)
+{
+    NEED_KVM();
+    machine();
+    models.ioapic->redir[4] = 0x0100000000008931ull | BIT(16);
+    models.ioapic->redir[23] = 0x0300000000000042ull | BIT(16);
+    models.ioapic->index = 0x18;
+    models.ioapic->id = 2;
+    through_the_kernel(&models.ioapic->dev);
+    models.ioapic->dev.reset(models.ioapic);
+}
+
+TEST(lapic_state)
+{
+    NEED_KVM();
+    machine();
+    struct lapic *l = models.apics->apics[0], want;
+    l->svr = 0x1ff;
+    l->tpr = 0x20;
+    l->ldr = 0x01000000;
+    l->isr[2] = 0x20000;
+    l->tmr[2] = 0x20000;
+    l->irr[3] = 0x100;
+    l->lvt[LVT_TIMER] = 0x10051;
+    l->lvt[LVT_LINT1] = 0x400;
+    l->lvt[LVT_ERROR] = 0xfe;
+    l->divide = 0xb;
+    l->icr_hi = 0x01000000;
+    l->icr_lo = 0x40f1;
+    want = *l;
+    CHECK_EQ(kvm_models_load(), 0);
+    l->svr = l->tpr = l->ldr = l->isr[2] = l->tmr[2] = l->irr[3] = l->lvt[LVT_TIMER] = l->lvt[LVT_ERROR] = l->divide = l->icr_hi = l->icr_lo = 0;
+    l->dev.pre_save(l);
+#define SAME(f) CHECK_EQ(l->f, want.f)
+    SAME(svr); SAME(tpr); SAME(ldr); SAME(isr[2]); SAME(tmr[2]); SAME(irr[3]); SAME(lvt[LVT_TIMER]); SAME(lvt[LVT_LINT1]); SAME(lvt[LVT_ERROR]);
+    SAME(divide); SAME(icr_hi); SAME(icr_lo); SAME(id); SAME(base);
+#undef SAME
+    l->dev.reset(l);
+    CHECK_EQ(kvm_models_load(), 0);
+}
+
+TEST(pit_state)
+{
+    NEED_KVM();
+    machine();
+    struct pit_channel *c = models.pit->ch;
+    c[0] = (struct pit_channel){ .count = 11932, .reload = 11932, .mode = 2, .rw = 3, .gate = 1, .loaded = 1, .read_hi = 1, .latch = 0x1234, .latched = 1 };
+    c[2] = (struct pit_channel){ .count = 65536, .mode = 3, .rw = 1, .gate = 0, .loaded = 1 };
+    CHECK_EQ(kvm_models_load(), 0);
+    memset(c, 0, 3 * sizeof(*c));
+    models.pit->dev.pre_save(models.pit);
+    CHECK_EQ(c[0].count, 11932);
+    CHECK_EQ(c[0].mode, 2);
+    CHECK_EQ(c[0].rw, 3);
+    CHECK_EQ(c[0].gate, 1);
+    CHECK_EQ(c[0].loaded, 1);
+    CHECK_EQ(c[0].read_hi, 1);
+    CHECK_EQ(c[0].latched, 1);
+    CHECK_EQ(c[0].latch, 0x1234);
+    CHECK_EQ(c[1].loaded, 0);
+    CHECK_EQ(c[2].count, 65536);
+    CHECK_EQ(c[2].rw, 1);
+    CHECK_EQ(c[2].gate, 0);
+    models.pit->dev.reset(models.pit);
+    CHECK_EQ(kvm_models_load(), 0);
+}
+
+/* ---- memory ---- */
+
+static uint64_t dirty_pages, dirty_sum;
+static void dirty(void *opaque, gpa_t addr) { dirty_pages++; dirty_sum += addr; }
+
+/* Real-mode code at 1000h that writes one byte in each of the pages 20h..22h, then halts for good by a jump to itself. */
+TEST(dirty_log)
+{
+    static const uint8_t code[] = { 0xb8, 0x00, 0x20, 0x8e, 0xd8,             /* mov $0x2000, %ax; mov %ax, %ds */
+                                    0xc6, 0x06, 0x00, 0x00, 0x01,             /* movb $1, 0 */
+                                    0xc6, 0x06, 0x00, 0x10, 0x01,             /* movb $1, 0x1000 */
+                                    0xc6, 0x06, 0x00, 0x20, 0x01,             /* movb $1, 0x2000 */
+                                    0xe6, 0x80, 0xeb, 0xfe };                 /* out %al, $0x80; jmp . */
+    NEED_KVM();
+    machine();
+    struct kvm_cpu *k = vm->vcpus[0]->engine_data;
+    memcpy(ram.host + 0x1000, code, sizeof(code));
+    x86_reset(&k->cpu);
+    k->cpu.seg[X86_CS].sel = 0;
+    k->cpu.seg[X86_CS].base = 0;
+    k->cpu.rip = 0x1000;
+    CHECK_EQ(kvm_state_put(k), 0);
+    CHECK_EQ(kvm_dirty_start(), 0);
+    CHECK_EQ(kvm_dirty_collect(dirty, NULL), 0);
+    dirty_pages = dirty_sum = 0;
+    for (int i = 0; i < 100 && ram.host[0x22000] != 1; i++)
+        kvm_try(k->fd, KVM_RUN, 0);
+    CHECK_EQ(ram.host[0x20000] + ram.host[0x21000] + ram.host[0x22000], 3);
+    CHECK_EQ(kvm_dirty_collect(dirty, NULL), 0);
+    CHECK_EQ(dirty_pages, 3);
+    CHECK_EQ(dirty_sum, 0x20000 + 0x21000 + 0x22000);
+    dirty_pages = 0;
+    CHECK_EQ(kvm_dirty_collect(dirty, NULL), 0);
+    CHECK_EQ(dirty_pages, 0);
+    CHECK_EQ(kvm_dirty_stop(), 0);
+}

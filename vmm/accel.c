@@ -1,0 +1,95 @@
+/*
+ * Which engine runs the guest. -accel kvm is a demand: without a KVM that is worth having it is an error. -accel auto takes kvm when the
+ * host has hardware assistance, else the translator, and says in one line which and why.
+ */
+#include "vmm/accel.h"
+#include "core/log.h"
+#include "kvm/kvm.h"
+#include "vmm/engines.h"
+#include "vmm/words.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const names[] = { "tcg", "interp", "auto", "kvm", NULL };
+
+static int take_irqchip(struct options *o, const char *what, const char *val)
+{
+    static const char *const valid[] = { "off", "split", "on", NULL };
+
+    for (int i = 0; valid[i]; i++) {
+        if (!strcmp(val, valid[i]))
+            o->kernel_irqchip = i;
+    }
+    return words_check_value(what, val, valid);
+}
+
+int accel_take(struct options *o, const char *opt, char *arg)
+{
+    static const char *const keys[] = { "kernel-irqchip", "emulated", NULL };
+    struct words w;
+
+    if (words_split(&w, arg, opt) || words_check_value(opt, w.head, names))
+        return -EINVAL;
+    o->accel = w.head;
+    if (w.n && strcmp(w.head, "kvm"))
+        return words_unknown(opt, w.key[0], (const char *const[]){ NULL });
+    for (unsigned i = 0; i < w.n; i++) {
+        int ret = !strcmp(w.key[i], "kernel-irqchip") ? take_irqchip(o, "-accel kvm,kernel-irqchip", w.val[i])
+                : !strcmp(w.key[i], "emulated") ? words_bool("-accel kvm,emulated", w.val[i], &o->kvm_emulated) : words_unknown(opt, w.key[i], keys);
+        if (ret)
+            return ret;
+    }
+    return 0;
+}
+
+int machine_take(struct options *o, const char *opt, char *arg)
+{
+    static const char *const valid[] = { "pc", NULL }, *const keys[] = { "accel", "kernel-irqchip", "kernel_irqchip", NULL };
+    struct words w;
+
+    if (words_split(&w, arg, opt) || words_check_value(opt, w.head, valid))
+        return -EINVAL;
+    for (unsigned i = 0; i < w.n; i++) {
+        int ret = 0;
+        if (!strcmp(w.key[i], "accel"))
+            ret = words_check_value("-machine accel", o->accel = w.val[i], names);
+        else if (!strcmp(w.key[i], "kernel-irqchip") || !strcmp(w.key[i], "kernel_irqchip"))
+            ret = take_irqchip(o, "-machine kernel-irqchip", w.val[i]);
+        else
+            ret = words_unknown(opt, w.key[i], keys);
+        if (ret)
+            return ret;
+    }
+    return 0;
+}
+
+static const struct engine *demand_kvm(const struct options *o, char *why, size_t len)
+{
+    struct kvm_probe p;
+
+    kvm_probe(&p, !o->kvm_emulated);
+    snprintf(why, len, "%s", p.why);
+    if (p.usable && (p.assisted || o->kvm_emulated))
+        return &kvm_engine;
+    log_error("-accel kvm: %s%s", p.why, p.usable ? ": too slow; use -accel tcg, or -accel kvm,emulated=on to have it all the same" : "");
+    return NULL;
+}
+
+const struct engine *accel_choose(const struct options *o, char *why, size_t len)
+{
+    struct kvm_probe p;
+
+    kvm_want_irqchip((enum kvm_chips)o->kernel_irqchip);
+    snprintf(why, len, "as asked");
+    if (!strcmp(o->accel, "interp"))
+        return &interp_engine;
+    if (!strcmp(o->accel, "kvm"))
+        return demand_kvm(o, why, len);
+    if (strcmp(o->accel, "auto"))
+        return &tcg_engine;
+    kvm_probe(&p, true);
+    snprintf(why, len, "%s", p.why);
+    log_warn("-accel auto: using %s: %s", p.assisted ? "kvm" : "tcg", p.why);
+    return p.assisted ? &kvm_engine : &tcg_engine;
+}
