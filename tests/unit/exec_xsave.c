@@ -158,6 +158,17 @@ static void run_guests(const struct code *c)
     exec_guest(exec_no_tcg ? &exec_interp : &exec_tcg, &in, &tcg, c->b, c->n);
 }
 
+/* After the guests. A host kernel that preempts the sequence may leave components in use that were initial: then once more. */
+static void run_host(const struct code *c)
+{
+    for (unsigned tries = 0; tries < 5; tries++) {
+        exec_native(&in, &native, c->b, c->n);
+        normal(&native);
+        if (exec_same(&native, &interp))
+            break;
+    }
+}
+
 static void as_host(enum x86_mode mode)
 {
     static const char *const name[] = { "xsave", "xsaveopt", "xsavec" };
@@ -171,12 +182,7 @@ static void as_host(enum x86_mode mode)
         run_guests(&c);
         normal(&interp);
         normal(&tcg);
-        for (unsigned tries = 0; tries < 5; tries++) {        /* a host kernel that preempts the sequence may leave components in use that were initial */
-            exec_native(&in, &native, c.b, c.n);
-            normal(&native);
-            if (exec_same(&native, &interp))
-                break;
-        }
+        run_host(&c);
         compare(name[how], load, save);
     }
     printf("# %u cases, %u of them faults\n", 3 * PER_HOW, faults);
@@ -206,18 +212,16 @@ TEST(supervisor_forms)
     for (unsigned n = 0; n < PER_HOW; n++) {
         unsigned load = chance(2) ? 7 : rnd() & 7, save = chance(2) ? 7 : rnd() & 7;
         uint64_t again = seed;
-        struct code c = make_code(COMPACT, load, save);
-        random_in();
-        exec_native(&in, &native, c.b, c.n);
+        struct code host = make_code(COMPACT, load, save), c;
         seed = again;
         c = make_code(SUPER, load, save);
         random_in();
         privilege(0);
         run_guests(&c);
         privilege(3);
-        normal(&native);
         normal(&interp);
         normal(&tcg);
+        run_host(&host);
         if (in.mem[IMAGE - DATA + 512 + 15] >> 7) {
             compare("xsaves", load, save);
             continue;
