@@ -15,6 +15,7 @@ struct x86_cpuid { uint64_t feats[(FEAT_COUNT + 63) / 64]; char brand[49]; char 
 
 /* A model by name ("max", "duet64", "qemu64"): everything that the translator implements and the host can pass through. 0 or -EINVAL. */
 int x86_cpuid_model(struct x86_cpuid *, const char *spec);
+bool x86_is_amd(const struct x86_cpuid *);
 bool x86_has(const struct x86_cpuid *, enum x86_feat);
 void x86_cpuid(struct x86_cpu *, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);   /* eax ebx ecx edx */
 #endif
