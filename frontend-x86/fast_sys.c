@@ -212,7 +212,7 @@ static uint64_t timed(struct x86_cpu *cpu)
 {
     if ((cpu->cr4 & CR4_TSD) && cpu->cpl)
         gp0(cpu);
-    return x86_rdtsc(cpu);
+    return x86_seen_tsc(cpu);
 }
 
 uint64_t helper_rdtsc(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)

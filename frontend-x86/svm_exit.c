@@ -48,7 +48,6 @@ static void load_host(struct x86_cpu *cpu)
     cpu->regs[X86_RAX] = s->host.rax;
     cpu->cpl = 0;
     cpu->dr[7] = 0x400;
-    cpu->tsc_offset += s->tsc_offset;
 }
 
 void svm_vmexit(struct x86_cpu *cpu)

@@ -169,7 +169,6 @@ static void load_guest(struct x86_cpu *cpu, const uint8_t *v)
     cpu->dr[7] = (cpu->dr[7] & 0xffff23ff) | 0x400;
     cpu->intr_shadow = v[VMCB_INT_STATE] & 1;
     cpu->ss_shadow = false;
-    cpu->tsc_offset -= cpu->svm.tsc_offset;
 }
 
 /* a: physical address of the VMCB, b: next rip. The block ends with an exit to the run loop. */

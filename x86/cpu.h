@@ -182,7 +182,8 @@ extern const struct x86_msr x86_msrs[];
 extern const unsigned x86_n_msrs;
 
 /* ---- time: guest TSC = host TSC - tsc_offset (x86/tsc.c; general registers only) ---- */
-uint64_t x86_rdtsc(struct x86_cpu *);
+uint64_t x86_rdtsc(struct x86_cpu *);                                /* the processor's own, which its timers go by; any thread */
+uint64_t x86_seen_tsc(struct x86_cpu *);                             /* as an instruction reads it: an SVM guest's has an offset */
 uint64_t x86_host_tsc(void);
 void x86_write_tsc(struct x86_cpu *, uint64_t v);                    /* TSC_ADJUST follows */
 uint64_t x86_tsc_hz(void);                                           /* measured once, at the first call of x86_cpuid_model or this */

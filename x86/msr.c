@@ -124,7 +124,7 @@ static int read_special(struct x86_cpu *c, uint32_t msr, uint64_t *v)
     const struct vcpu_intc *ic = c->vcpu ? &c->vcpu->intc : NULL;
     switch (msr) {
     case 0x10:
-        *v = x86_rdtsc(c);
+        *v = x86_seen_tsc(c);
         return 0;
     case 0x1b:
         *v = ic && ic->get_base ? ic->get_base(ic->opaque) : 0xfee00000u;
