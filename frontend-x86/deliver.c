@@ -4,7 +4,8 @@
  * In: a recorded exception (exc_*), bits of vcpu->pending, the local APIC's vector. Out: the CPU state at the handler's first instruction. A
  * fault met on the way is raised as any other: it unwinds to the run loop, which calls here again, and exc_delivering tells what was under way
  * (#DF rules). So a delivery writes registers only after its last access that can fault. A triple fault asks for a reset.
- * Order: INIT/SIPI, exception, NMI, external interrupt. SDM vol. 3 ch. 6 (6.12 gates and stacks, 6.14 64-bit, 6.15 #DF), 20.3 (real mode and v86).
+ * Order: #VMEXIT, injected event, INIT/SIPI, exception, NMI, external interrupt, virtual interrupt. An event that an SVM guest's host intercepts is a
+ * #VMEXIT instead (svm_exit.c). SDM vol. 3 ch. 6 (6.12 gates and stacks, 6.14 64-bit, 6.15 #DF), 20.3 (real mode and v86).
  */
 #include "frontend-x86/deliver.h"
 #include "core/log.h"
@@ -12,6 +13,7 @@
 #include "frontend-x86/insn.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
+#include "frontend-x86/svm.h"
 
 enum { GATE_TASK = 5, GATE_INT16 = 6, GATE_TRAP16 = 7, GATE_INT = 14, GATE_TRAP = 15 };
 
@@ -236,6 +238,8 @@ void x86_interrupt(struct x86_cpu *cpu, unsigned vector, bool soft, bool has_err
     else
         deliver_prot(cpu, &e);
     cpu->exc_delivering = 0xff;
+    cpu->svm.delivering = 0;
+    cpu->svm.shadow = false;
     cpu->exc_ext = false;
     cpu->intr_shadow = cpu->ss_shadow = false;
     x86_after_transfer(cpu);
@@ -250,6 +254,8 @@ static bool contributory(unsigned v)
 static void triple_fault(struct x86_cpu *cpu)
 {
     char text[4096];
+    if (svm_take(cpu, SVM_SHUTDOWN))
+        return;
     if (log_on(LOG_INT)) {
         x86_dump(cpu, text, sizeof(text));
         log_printf("triple fault: reset\n%s", text);
@@ -302,14 +308,18 @@ static bool deliver_exception(struct x86_cpu *cpu)
 {
     if (cpu->exc_bad_va && cpu->exc_delivering == 0xff && x86_code64(cpu) && x86_canonical(cpu->rip) && stack_access(cpu))
         x86_record_err(cpu, X86_SSF, 0);
+    if (svm_exception(cpu))
+        return true;
     if (cpu->exc_vector == X86_PF)
         cpu->cr2 = cpu->exc_cr2;               /* whenever one is detected, even if a double fault comes of it */
     if (!promote(cpu)) {
         cpu->exc_pending = false;
         triple_fault(cpu);
-        return false;
+        return !cpu->vcpu->halted;             /* a guest's shutdown may be its host's business */
     }
     unsigned v = cpu->exc_vector;
+    if (v == X86_DF && svm_exception(cpu))
+        return true;
     bool soft = cpu->exc_soft, has_error = cpu->exc_has_error;
     uint32_t error = cpu->exc_error;
     uint64_t ret = soft || cpu->exc_next_rip ? cpu->exc_next_rip : cpu->rip;
@@ -320,6 +330,7 @@ static bool deliver_exception(struct x86_cpu *cpu)
     cpu->vcpu->halted = false;                 /* a single step over HLT */
     cpu->exc_delivering = soft ? 0xff : (uint8_t)v;
     cpu->exc_ext = !soft;
+    svm_event(cpu, cpu->exc_soft == 2 ? SVM_EV_SOFT : SVM_EV_EXCEPTION, v, has_error, error);
     x86_interrupt(cpu, v, soft, has_error, error, ret);
     return true;
 }
@@ -359,6 +370,7 @@ static void deliver_nmi(struct x86_cpu *cpu)
     cpu->exc_ext = true;
     cpu->exc_delivering = X86_NMI;
     log_event(cpu, "nmi", &(struct event){ .vector = X86_NMI });
+    svm_event(cpu, SVM_EV_NMI, X86_NMI, false, 0);
     x86_interrupt(cpu, X86_NMI, false, false, 0, cpu->rip);
 }
 
@@ -372,30 +384,54 @@ static void deliver_intr(struct x86_cpu *cpu)
     cpu->exc_ext = true;
     cpu->exc_delivering = 0xff;
     log_event(cpu, "interrupt", &(struct event){ .vector = (unsigned)vector & 0xff });
+    svm_event(cpu, SVM_EV_INTR, (unsigned)vector & 0xff, false, 0);
     x86_interrupt(cpu, (unsigned)vector & 0xff, false, false, 0, cpu->rip);
+}
+
+#define EXTERNAL (VCPU_INTR | VCPU_NMI | VCPU_SMI | VCPU_INIT)
+
+static void deliver_external(struct x86_cpu *cpu, uint32_t pending)
+{
+    if ((pending & VCPU_NMI) && !cpu->nmi_masked) {
+        if (!svm_take(cpu, SVM_NMI))
+            deliver_nmi(cpu);
+    } else if ((pending & VCPU_INTR) && svm_intr_open(cpu)) {
+        if (!svm_take(cpu, SVM_INTR))
+            deliver_intr(cpu);
+    } else {
+        svm_virtual_intr(cpu);
+    }
 }
 
 bool x86_deliver(void *opaque)
 {
     struct x86_cpu *cpu = opaque;
     struct vcpu *v = cpu->vcpu;
-    uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE);
-    if (pending & VCPU_INIT) {
+    uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = cpu->svm.gif ? 0 : EXTERNAL;
+    if (cpu->svm.exit_pending) {
+        svm_vmexit(cpu);
+        return true;
+    }
+    if (cpu->svm.inject) {
+        svm_inject(cpu);
+        return true;
+    }
+    if (pending & VCPU_INIT & ~held) {
+        if (svm_take(cpu, SVM_INIT))
+            return true;
         do_init(cpu);
         pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE);
     }
-    v->barred = pending & (VCPU_NMI | VCPU_SMI | (cpu->rflags & RF_IF ? 0 : VCPU_INTR));
+    v->barred = pending & (VCPU_NMI | VCPU_SMI | (svm_intr_open(cpu) ? 0 : VCPU_INTR) | held);
     if (pending & VCPU_SIPI)
         do_sipi(cpu);
     if (cpu->wait_sipi)
         return false;
     if (cpu->exc_pending)
         return deliver_exception(cpu);
+    cpu->svm.shadow = false;
     if (cpu->intr_shadow && !v->halted)
         return true;                           /* the next instruction comes first: a block of its own (XM_SHADOW) */
-    if ((pending & VCPU_NMI) && !cpu->nmi_masked)
-        deliver_nmi(cpu);
-    else if ((pending & VCPU_INTR) && (cpu->rflags & RF_IF))
-        deliver_intr(cpu);
+    deliver_external(cpu, pending & ~held);
     return !v->halted;
 }

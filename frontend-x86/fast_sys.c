@@ -18,12 +18,6 @@ static void __attribute__((noreturn)) gp0(struct x86_cpu *cpu)
     x86_raise_err(cpu, X86_GP, 0);
 }
 
-static void recheck(struct x86_cpu *cpu)
-{
-    if (__atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE))
-        __atomic_store_n(&tcg_env_of(cpu)->poll, 1, __ATOMIC_RELEASE);
-}
-
 static void flat_seg(struct x86_cpu *cpu, unsigned seg, uint32_t sel, uint32_t attr, unsigned dpl)
 {
     struct x86_seg *s = &cpu->seg[seg];
@@ -40,7 +34,7 @@ static void enter(struct x86_cpu *cpu, uint32_t cs, uint32_t ss, bool code64, un
     flat_seg(cpu, X86_SS, (ss & 0xfffc) | cpl, SEG_DB, cpl);
     cpu->cpl = (uint8_t)cpl;
     mmu_set_mode(tcg_env_of(cpu)->mmu);
-    recheck(cpu);
+    x86_look_again(cpu);
 }
 
 /* a: next rip */
@@ -111,13 +105,14 @@ uint64_t helper_swapgs(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, 
     return 0;
 }
 
-/* Sets IF. Nonzero when something is pending: the caller then ends the block, and the shadow holds for one instruction (XM_SHADOW). */
+/* Sets IF. Nonzero when something is pending: the caller then ends the block, and the shadow holds for one instruction (XM_SHADOW). In an
+   SVM guest it always does: a #VMEXIT must tell of it. */
 uint64_t helper_sti(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     if (cpu->rflags & RF_IF)
         return 0;
     cpu->rflags |= RF_IF;
-    if (!__atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE))
+    if (!x86_intr_waits(cpu) && !cpu->svm.guest)
         return 0;
     cpu->intr_shadow = true;
     return 1;
@@ -133,7 +128,11 @@ uint64_t helper_cli(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uin
 uint64_t helper_end_shadow(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     cpu->intr_shadow = cpu->ss_shadow = false;
-    recheck(cpu);
+    if (cpu->svm.guest) {                          /* until the run loop is back: an exit on the way must tell of it */
+        cpu->svm.shadow = tcg_env_of(cpu)->need_deliver = true;
+        __atomic_store_n(&tcg_env_of(cpu)->poll, 1, __ATOMIC_RELEASE);
+    }
+    x86_look_again(cpu);
     return 0;
 }
 
@@ -213,7 +212,7 @@ static uint64_t timed(struct x86_cpu *cpu)
 {
     if ((cpu->cr4 & CR4_TSD) && cpu->cpl)
         gp0(cpu);
-    return x86_rdtsc(cpu);
+    return x86_seen_tsc(cpu);
 }
 
 uint64_t helper_rdtsc(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)

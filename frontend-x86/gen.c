@@ -9,6 +9,7 @@
 #include "tcg/env.h"
 #include "frontend-x86/helper_int.h"
 #include "frontend-x86/helper_sys.h"
+#include "frontend-x86/svm.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -398,8 +399,11 @@ static void one(struct x86_gen *g, struct x86_insn *i, enum x86_status st)
         gen_undef(g);
     else if ((i->row->attr & X86_F_PRIV) && gen_cpl(g))
         gen_gp0(g);
-    else
+    else {
+        if (g->mode & XM_GUEST)
+            gen_svm_check(g, i);
         i->row->gen(g, i);
+    }
 }
 
 /* The work at the start of every instruction in the modes that have some. */

@@ -42,7 +42,7 @@ void gen_exit(struct x86_gen *g)
 }
 
 /* ---- software interrupts ---- */
-static void soft_int(struct x86_gen *g, unsigned vector, bool soft)
+static void soft_int(struct x86_gen *g, unsigned vector, unsigned soft)
 {
     gen_helper(g, H_int_n, gen_const(g, vector), gen_const(g, g->next), gen_const(g, soft));
 }
@@ -51,15 +51,15 @@ void gen_int(struct x86_gen *g, const struct x86_insn *i)
 {
     switch (i->row->mnem) {
     case X86I_int3:
-        soft_int(g, X86_BP, true);
+        soft_int(g, X86_BP, 1);
         break;
     case X86I_int1:
-        soft_int(g, X86_DB, false);
+        soft_int(g, X86_DB, 0);
         break;
     case X86I_into: {
         uint32_t skip = ir_new_label(g->ir);
         ir_brcc(g->ir, CC_NO, skip);
-        soft_int(g, X86_OF, true);
+        soft_int(g, X86_OF, 1);
         ir_label(g->ir, skip);
         gen_goto(g, g->next);
         return;
@@ -69,7 +69,7 @@ void gen_int(struct x86_gen *g, const struct x86_insn *i)
             gen_gp0(g);
             return;
         }
-        soft_int(g, (unsigned)i->o[0].imm & 0xff, true);
+        soft_int(g, (unsigned)i->o[0].imm & 0xff, 2);
     }
     gen_exit(g);
 }

@@ -51,6 +51,8 @@ void gen_mov_cr(struct x86_gen *g, const struct x86_insn *i)
     }
     ir_ref v = gen_code64(g) ? gen_get(g, i, 1) : ir_ext(g->ir, IR_zext, 8, 4, IR_NONE, gen_get(g, i, 1));
     enum x86_helper h = n == 0 ? H_write_cr0 : n == 2 ? H_write_cr2 : n == 3 ? (g->mode & XM_LMA ? H_write_cr3_long : H_write_cr3) : n == 4 ? H_write_cr4 : H_write_cr8;
+    if (n == 0)
+        gen_svm_cr0(g, v, false);
     gen_helper(g, h, v, IR_NONE, IR_NONE);
     gen_lookup_next(g);
 }
@@ -80,7 +82,9 @@ void gen_clts(struct x86_gen *g, const struct x86_insn *i)
 
 void gen_lmsw(struct x86_gen *g, const struct x86_insn *i)
 {
-    gen_helper(g, H_lmsw, gen_get(g, i, 0), IR_NONE, IR_NONE);
+    ir_ref v = gen_get(g, i, 0);
+    gen_svm_cr0(g, v, true);
+    gen_helper(g, H_lmsw, v, IR_NONE, IR_NONE);
     gen_lookup_next(g);
 }
 

@@ -9,6 +9,7 @@
 #include "core/vm.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
+#include "frontend-x86/svm.h"
 #include "x86/cpuid.h"
 
 static void __attribute__((noreturn)) gp0(struct x86_cpu *cpu)
@@ -17,9 +18,11 @@ static void __attribute__((noreturn)) gp0(struct x86_cpu *cpu)
 }
 
 /* ---- CR0, CR3, CR4, CR8 ---- */
-/* PAE: the four PDPTEs are checked when CR3 is loaded. */
+/* PAE: the four PDPTEs are checked when CR3 is loaded; under nested paging they are entries like others. */
 static void check_pdptes(struct x86_cpu *cpu, uint64_t cr3)
 {
+    if (svm_nested(cpu))
+        return;
     for (unsigned i = 0; i < 4; i++) {
         uint64_t e = as_read(cpu->vcpu->vm->mem, (cr3 & 0xffffffe0u) + i * 8, 8);
         if ((e & 1) && (e & (~(BIT(X86_PHYS_BITS) - 1) | 0x1e6)))
@@ -48,10 +51,8 @@ uint64_t helper_write_cr0(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
     cpu->cr0 = v;
     if (diff & CR0_PG)
         cpu->efer = (v & CR0_PG) && (cpu->efer & EFER_LME) ? cpu->efer | EFER_LMA : cpu->efer & ~(uint64_t)EFER_LMA;
-    if (diff & (CR0_PG | CR0_WP)) {
-        mmu_set_root(x86_mmu(cpu));
-        mmu_flush_all(x86_mmu(cpu));
-    }
+    if (diff & (CR0_PG | CR0_WP))
+        x86_paging_changed(cpu);
     mmu_set_mode(x86_mmu(cpu));
     return 0;
 }
@@ -72,7 +73,7 @@ uint64_t helper_write_cr3(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
     return 0;
 }
 
-static uint64_t cr4_known(const struct x86_cpuid *id)
+uint64_t x86_cr4_known(const struct x86_cpuid *id)
 {
     static const struct { uint8_t feat; uint32_t bits; } row[] = {
         { FEAT_vme, CR4_VME | CR4_PVI }, { FEAT_tsc, CR4_TSD }, { FEAT_de, CR4_DE }, { FEAT_pse, CR4_PSE }, { FEAT_pae, CR4_PAE }, { FEAT_mce, CR4_MCE },
@@ -87,7 +88,7 @@ static uint64_t cr4_known(const struct x86_cpuid *id)
 uint64_t helper_write_cr4(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uint64_t unused2)
 {
     uint64_t diff = v ^ cpu->cr4;
-    if (v & ~cr4_known(cpu->cpuid))
+    if (v & ~x86_cr4_known(cpu->cpuid))
         gp0(cpu);
     if (x86_long_mode(cpu) && !(v & CR4_PAE))
         gp0(cpu);
@@ -97,8 +98,7 @@ uint64_t helper_write_cr4(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
         check_pdptes(cpu, cpu->cr3);
     cpu->cr4 = v;
     if (diff & (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)) {
-        mmu_set_root(x86_mmu(cpu));
-        mmu_flush_all(x86_mmu(cpu));
+        x86_paging_changed(cpu);
         mmu_set_mode(x86_mmu(cpu));
     }
     return 0;
@@ -107,6 +107,8 @@ uint64_t helper_write_cr4(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
 uint64_t helper_read_cr8(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     const struct vcpu_intc *ic = &cpu->vcpu->intc;
+    if (cpu->svm.guest && cpu->svm.int_ctl & SVM_V_MASKING)
+        return cpu->svm.int_ctl & 15;
     return ic->get_tpr ? ic->get_tpr(ic->opaque) : 0;
 }
 
@@ -115,8 +117,11 @@ uint64_t helper_write_cr8(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
     const struct vcpu_intc *ic = &cpu->vcpu->intc;
     if (v > 15)
         gp0(cpu);
-    if (ic->set_tpr)
+    if (cpu->svm.guest)
+        cpu->svm.int_ctl = (cpu->svm.int_ctl & ~SVM_V_TPR) | (uint32_t)v;
+    if (ic->set_tpr && !(cpu->svm.guest && cpu->svm.int_ctl & SVM_V_MASKING))
         ic->set_tpr(ic->opaque, v);
+    x86_after_transfer(cpu);                       /* a virtual interrupt may be above it now */
     return 0;
 }
 
@@ -185,10 +190,8 @@ uint64_t helper_wrmsr(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, u
     uint64_t efer = cpu->efer;
     if (x86_wrmsr(cpu, (uint32_t)cpu->regs[X86_RCX], edx_eax(cpu)))
         gp0(cpu);
-    if ((efer ^ cpu->efer) & EFER_NXE) {
-        mmu_set_root(x86_mmu(cpu));
-        mmu_flush_all(x86_mmu(cpu));
-    }
+    if ((efer ^ cpu->efer) & EFER_NXE)
+        x86_paging_changed(cpu);
     x86_after_transfer(cpu);
     return 0;
 }
@@ -232,10 +235,10 @@ uint64_t helper_invpcid(struct x86_cpu *cpu, uint64_t type, uint64_t at, uint64_
 }
 
 /* ---- interrupts by software, traps ---- */
-/* a: vector, b: next rip, c: 1 software interrupt, 0 INT1. The fault unwinding puts rip back to the instruction, in case its gate faults. */
+/* a: vector, b: next rip, c: 2 INT n, 1 INT3 and INTO, 0 INT1. The fault unwinding puts rip back to the instruction, in case its gate faults. */
 uint64_t helper_int_n(struct x86_cpu *cpu, uint64_t vector, uint64_t next, uint64_t soft)
 {
-    x86_record_soft(cpu, (unsigned)vector & 0xff, next, soft != 0);
+    x86_record_soft(cpu, (unsigned)vector & 0xff, next, (unsigned)soft);
     x86_raise_recorded(cpu);
 }
 

@@ -66,4 +66,14 @@ uint64_t helper_write_cr2(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_read_dt(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_arpl(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_lmsw(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_vmrun(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_vmload(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_invlpga(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_set_gif(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_svm_check(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_svm_cr0(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_svm_msr(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_svm_io(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+/* CR4 bits that this CPU model has. */
+uint64_t x86_cr4_known(const struct x86_cpuid *);
 #endif

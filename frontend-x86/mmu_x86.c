@@ -8,6 +8,7 @@
 #pragma GCC target("general-regs-only")
 #include "frontend-x86/mmu_x86.h"
 #include "frontend-x86/raise.h"
+#include "frontend-x86/svm.h"
 #include "core/log.h"
 #include "core/vm.h"
 
@@ -21,6 +22,8 @@ static void perms(const struct x86_cpu *c, const struct x86_walk *w, struct mmu_
     out->perm[0] = (uint8_t)(rw | (super_x ? MP_X : 0));
     out->perm[1] = (uint8_t)((barred ? 0 : rw) | (super_x ? MP_X : 0));
     out->perm[2] = w->u ? (uint8_t)(MP_R | (w->w && w->d ? MP_W : 0) | (w->x ? MP_X : 0)) : 0;
+    for (unsigned i = 0; w->nested && i < MMU_MODES; i++)
+        out->perm[i] &= (uint8_t)(MP_R | (w->nested_w ? MP_W : 0) | (w->nested_x ? MP_X : 0));
 }
 
 static void convert(const struct x86_cpu *c, const struct x86_walk *w, struct mmu_walk *out)
@@ -31,6 +34,7 @@ static void convert(const struct x86_cpu *c, const struct x86_walk *w, struct mm
     out->global = w->g;
     out->n_entries = w->n;
     out->entry_size = w->entry_size;
+    out->context = c->svm.guest ? c->svm.ctx : 0;
     for (unsigned i = 0; i < w->n; i++) {
         out->entry[i] = w->entry[i];
         out->entry_bits[i] = w->entry_bits[i];
@@ -47,12 +51,15 @@ static struct aspace *memory(const struct x86_cpu *c)
     return c->vcpu->vm->mem;
 }
 
-/* CR3's table address and PCID, and the format bits that change how its entries are read; bit 63 keeps paging-on roots away from 0. */
+/* CR3's table address and PCID, and the format bits that change how its entries are read; bit 63 keeps paging-on roots away from 0. An SVM guest's
+   format is part of its context (svm_tlb.c). */
 static uint64_t op_root(void *opaque)
 {
     const struct x86_cpu *c = opaque;
-    if (!(c->cr0 & CR0_PG))
+    if (!(c->cr0 & CR0_PG) && !svm_nested(c))
         return 0;
+    if (c->svm.guest)
+        return svm_root(c);
     uint64_t format = c->efer & EFER_LMA ? 3 : c->cr4 & CR4_PAE ? 2 : c->cr4 & CR4_PSE ? 1 : 0;
     uint64_t addr = c->efer & EFER_LMA ? c->cr3 & 0x000fffffffffffffull : c->cr3 & (c->cr4 & CR4_PAE ? 0xffffffe0u : 0xfffff000u);
     if ((c->efer & EFER_LMA) && !(c->cr4 & CR4_PCIDE))
@@ -94,7 +101,10 @@ static int op_walk(void *opaque, gva_t va, enum mmu_access access, unsigned mode
     if (x86_walk(c, memory(c), va, access, mode == 2, mode == 0, true, &w)) {
         if (log_on(LOG_MMU))
             log_walk(c, va, access, mode, NULL, w.fault);
-        x86_record_pf(c, va, w.fault);
+        if (w.npf)
+            svm_record_exit(c, SVM_NPF, w.fault | (w.npf_table ? SVM_NPF_TABLE : SVM_NPF_FINAL), w.npf_gpa, 0);
+        else
+            x86_record_pf(c, va, w.fault);
         return -1;
     }
     convert(c, &w, out);

@@ -39,6 +39,8 @@
 #define XM_FS4G 0x2000000u      /* not 64-bit code: FS, GS are writable data with a limit of 4 GiB (any base): no checks, as for thread-local data */
 #define XM_GS4G 0x4000000u
 
+#define XM_GUEST 0x8000000u       /* a guest of the secure virtual machine: instructions ask about intercepts */
+
 #define XM_CPL(mode) (((mode) & XM_CPL_MASK) >> XM_CPL_SHIFT)
 #define XM_IOPL(mode) (((mode) & XM_IOPL_MASK) >> XM_IOPL_SHIFT)
 
@@ -84,7 +86,7 @@ static inline void x86_get_key(void *opaque, struct tb_key *key)
     uint32_t m = x86_mode_cr0(c) | x86_mode_cr4(c) | (uint32_t)c->cpl << XM_CPL_SHIFT;
     m |= (uint32_t)((c->rflags & RF_IOPL) >> 12) << XM_IOPL_SHIFT;
     m |= (c->rflags & RF_TF ? XM_TF : 0) | (c->intr_shadow ? XM_SHADOW : 0) | (c->rflags & RF_VM ? XM_VM86 : 0);
-    m |= (c->efer & EFER_LMA ? XM_LMA : 0) | (c->dr[7] & 0xff ? XM_DR : 0);
+    m |= (c->efer & EFER_LMA ? XM_LMA : 0) | (c->dr[7] & 0xff ? XM_DR : 0) | (c->svm.guest ? XM_GUEST : 0);
     if ((c->cr0 & CR0_AM) && (c->rflags & RF_AC) && c->cpl == 3)
         m |= XM_AC;
     if (x86_code64(c)) {

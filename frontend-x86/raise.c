@@ -14,7 +14,7 @@ void x86_record(struct x86_cpu *cpu, unsigned vector)
     cpu->exc_pending = true;
     cpu->exc_vector = (uint8_t)vector;
     cpu->exc_has_error = false;
-    cpu->exc_soft = false;
+    cpu->exc_soft = 0;
     cpu->exc_error = 0;
     cpu->exc_next_rip = 0;
     cpu->exc_bad_va = false;
@@ -33,10 +33,10 @@ void x86_record_pf(struct x86_cpu *cpu, uint64_t va, uint32_t err)
     cpu->exc_cr2 = va;
 }
 
-void x86_record_soft(struct x86_cpu *cpu, unsigned vector, uint64_t next_rip, bool soft)
+void x86_record_soft(struct x86_cpu *cpu, unsigned vector, uint64_t next_rip, unsigned soft)
 {
     x86_record(cpu, vector);
-    cpu->exc_soft = soft;
+    cpu->exc_soft = (uint8_t)soft;
     cpu->exc_next_rip = next_rip;
 }
 

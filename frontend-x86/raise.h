@@ -17,8 +17,8 @@ void x86_raise_recorded(struct x86_cpu *) __attribute__((noreturn));
 void x86_record(struct x86_cpu *, unsigned vector);
 void x86_record_err(struct x86_cpu *, unsigned vector, uint32_t err);
 void x86_record_pf(struct x86_cpu *, uint64_t va, uint32_t err);
-/* INT n, INT3, INTO, INT1: the return address is next_rip; gate DPL is checked (not for int1: soft = false). */
-void x86_record_soft(struct x86_cpu *, unsigned vector, uint64_t next_rip, bool soft);
+/* INT n (soft 2), INT3, INTO (1), INT1 (0): the return address is next_rip; gate DPL is checked (not for INT1). */
+void x86_record_soft(struct x86_cpu *, unsigned vector, uint64_t next_rip, unsigned soft);
 /* A #DB trap: DR6 gets bits; rip (already the next instruction's) is pushed. */
 void x86_record_db(struct x86_cpu *, uint32_t dr6_bits);
 /* The same from an instruction whose block goes on with ir_lookup: the run loop is made to look. */

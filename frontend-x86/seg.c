@@ -257,6 +257,5 @@ void x86_after_transfer(struct x86_cpu *cpu)
 {
     struct tcg_env *env = tcg_env_of(cpu);
     mmu_set_mode(env->mmu);
-    if (__atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE))
-        __atomic_store_n(&env->poll, 1, __ATOMIC_RELEASE);
+    x86_look_again(cpu);
 }

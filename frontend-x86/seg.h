@@ -4,6 +4,7 @@
  */
 #ifndef FRONTEND_X86_SEG_H
 #define FRONTEND_X86_SEG_H
+#include "frontend-x86/svm.h"
 #include "tcg/env.h"
 #include "x86/cpu.h"
 
@@ -45,6 +46,15 @@ void x86_stack_commit(struct x86_cpu *, const struct x86_stack *);           /* 
 uint64_t x86_ld(struct x86_cpu *, gva_t, unsigned size, unsigned mode);
 void x86_st(struct x86_cpu *, gva_t, unsigned size, uint64_t v, unsigned mode);
 
+/* Interrupts may be let through that were not: the run loop looks at what is pending. A virtual one is not among vcpu->pending. */
+static inline bool x86_intr_waits(struct x86_cpu *cpu) { return __atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE) || svm_virq(cpu); }
+static inline void x86_look_again(struct x86_cpu *cpu)
+{
+    struct tcg_env *env = tcg_env_of(cpu);
+    env->need_deliver |= svm_virq(cpu);
+    if (x86_intr_waits(cpu))
+        __atomic_store_n(&env->poll, 1, __ATOMIC_RELEASE);
+}
 /* Privilege or mode may have changed: softmmu mode, pending interrupts looked at again. */
 void x86_after_transfer(struct x86_cpu *);
 

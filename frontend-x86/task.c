@@ -149,6 +149,9 @@ void x86_task_switch(struct x86_cpu *cpu, uint32_t sel, enum x86_task_how how, u
     bool wide = d.hi >> 8 & 8, nested = how == X86_TASK_CALL || how == X86_TASK_INT;
     uint32_t old_sel = cpu->seg[X86_TR].sel;
     uint64_t flags = x86_get_rflags(cpu);
+    if (svm_intercepted(cpu, SVM_TASK_SWITCH))
+        svm_raise_exit(cpu, SVM_TASK_SWITCH, sel & 0xffff, (how == X86_TASK_IRET ? BIT(36) : how == X86_TASK_JMP ? BIT(38) : 0) |
+                       (has_error ? BIT(44) | error : 0) | (flags & RF_RF ? BIT(48) : 0), ret_rip);
     read_new(cpu, base, wide, &t);
     save_old(cpu, ret_rip, how == X86_TASK_IRET ? flags & ~(uint64_t)RF_NT : flags);
     if (!nested)

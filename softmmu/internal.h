@@ -4,7 +4,7 @@
  * Identity of a RAM page is the address of its track byte (page_id): it is the same through every alias of the page.
  * A shadow page mirrors the part of one guest table page that serves one run of guest-virtual addresses. Its key is the table (page and first
  * entry), the va bits it is indexed by, the entry size, the base va, and the chain of guest entries above it with the table addresses
- * taken out: so it may hold combined permissions and is still shared exactly between all address spaces that see it alike.
+ * taken out, and the context: so it may hold combined permissions and is still shared exactly between all address spaces that see it alike.
  *
  * Lock: m->lock (a spinlock, because [regs] code takes it) guards everything but the fields of "vCPU only". It is a leaf: no callback
  * and no as_* call that may call back runs under it. Translated code reads the TLBs without it; entries are dropped by tag stores.
@@ -41,6 +41,7 @@ struct shadow_page {
     uint64_t chain[MAX_LEVELS];       /* guest entries above, root first, without the address of the next table */
     uint8_t n_chain, bits, shift, entry_size;
     uint16_t first;                   /* entry number within the guest page of va index 0 (a PAE root is 32 bytes) */
+    unsigned context;                 /* of the walk (mmu.h) */
     uint32_t as_mask;                 /* spaces that took a translation from a leaf here */
     unsigned live, n_parents, cap_parents;
     struct parent_link *parents;
@@ -256,7 +257,7 @@ static inline void store_bytes(uint8_t *p, const void *buf, unsigned len)
 void tlb_reset(struct tlb_entry *);
 void mmu_resolve(struct mmu *);                       /* unlocked; vCPU */
 void gens_sync(struct mmu *);
-void space_join_group(struct mmu *, struct space *, const struct pt_page *);
+void space_join_group(struct mmu *, struct space *, const struct shadow_page *);
 void space_leave_group(struct mmu *, struct space *);
 void flush_locked(struct mmu *);                      /* all TLBs, shadow pages and flat translations; fresh generations */
 
@@ -264,6 +265,7 @@ void flush_locked(struct mmu *);                      /* all TLBs, shadow pages 
 bool shadow_insert_locked(struct mmu *, struct space *, gva_t va, const struct mmu_walk *);   /* false: not cacheable */
 void shadow_pt_write_locked(struct mmu *, struct pt_page *, unsigned off, unsigned len);
 void shadow_zap_all_locked(struct mmu *);
+void shadow_zap_context_locked(struct mmu *, unsigned context);
 void shadow_make_room_locked(struct mmu *);
 
 /* track.c */

@@ -51,21 +51,22 @@ void space_leave_group(struct mmu *m, struct space *s)
 }
 
 /* The root table of a space that has used its upper half, or NULL. */
-static const struct pt_page *upper_root(const struct space *s)
+static const struct shadow_page *upper_root(const struct space *s)
 {
     for (unsigned i = 0; i < s->n_slots; i++)
         if (s->slot[i].tag && s->slot[i].shift >= 48)
-            return s->slot[i].sp->pt;
+            return s->slot[i].sp;
     return NULL;
 }
 
 /* S has just got ROOT as the table of its upper half. */
-void space_join_group(struct mmu *m, struct space *s, const struct pt_page *root)
+void space_join_group(struct mmu *m, struct space *s, const struct shadow_page *root)
 {
+    const uint8_t *upper = root->pt->host + PAGE_SIZE / 2;
     for (unsigned i = 0; i < N_SPACES; i++) {
         struct space *o = &m->spaces[i];
-        const struct pt_page *r = o->used && o != s ? upper_root(o) : NULL;
-        if (!r || (r != root && memcmp(r->host + PAGE_SIZE / 2, root->host + PAGE_SIZE / 2, PAGE_SIZE / 2)))
+        const struct shadow_page *r = o->used && o != s ? upper_root(o) : NULL;
+        if (!r || r->context != root->context || (r->pt != root->pt && memcmp(r->pt->host + PAGE_SIZE / 2, upper, PAGE_SIZE / 2)))
             continue;
         m->groups[s->group].refs--;
         s->group = o->group;
@@ -153,6 +154,16 @@ void mmu_flush_all(struct mmu *m)
     mmu_lock(m);
     m->stats.flushes++;
     flush_locked(m);
+    mmu_unlock(m);
+}
+
+void mmu_drop_context(struct mmu *m, unsigned context)
+{
+    mmu_lock(m);
+    m->stats.flushes++;
+    regions_drop(m, 0);
+    shadow_zap_context_locked(m, context);
+    m->drop_seq++;
     mmu_unlock(m);
 }
 

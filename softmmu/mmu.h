@@ -28,6 +28,7 @@ struct mmu_walk {
     gpa_t entry[6];                  /* guest-physical addresses of the page-table entries used: what must be tracked */
     uint8_t entry_bits[6];           /* va bits below which this entry's table is indexed: 12, 21, 30, 39, 48 (22 for 32-bit) */
     unsigned entry_size;             /* 4 or 8 bytes */
+    unsigned context;                /* what else the translation rests on: shadow pages of different contexts are never shared */
 };
 
 struct mmu_ops {
@@ -60,6 +61,7 @@ void *mmu_region_fill(struct mmu *, gva_t va, unsigned size, bool write, struct 
 void mmu_set_root(struct mmu *);                    /* [regs] root may have changed: ops->root is asked; same root is nearly free */
 void mmu_set_mode(struct mmu *);                    /* [regs] privilege or AC changed: ops->mode is asked, tlb_word switched */
 void mmu_flush_all(struct mmu *);                   /* control bits changed that alter the meaning of entries (WP, SMEP, SMAP, NXE, PSE, PAE, PKE) or memory map changed */
+void mmu_drop_context(struct mmu *, unsigned context);      /* what a context rests on (tables that are not tracked) has changed */
 void mmu_flush_page(struct mmu *, gva_t va);        /* INVLPG: entries are coherent, so only what is not tracked is dropped */
 
 /* ---- accesses; size 1..8 bytes (mem: any), any alignment; faults go to ops->raise ---- */

@@ -187,6 +187,16 @@ void shadow_zap_all_locked(struct mmu *m)
             pt_free_locked(m, m->pt_hash[i]);
 }
 
+void shadow_zap_context_locked(struct mmu *m, unsigned context)
+{
+    struct shadow_page *next;
+    for (struct shadow_page *sp = m->lru.lru_next; sp != &m->lru; sp = next) {
+        next = sp->lru_next;
+        if (sp->context == context)
+            sp_free(m, sp);            /* frees no other page */
+    }
+}
+
 /* Called before an insertion, which then needs at most MAX_LEVELS pages and frees none. */
 void shadow_make_room_locked(struct mmu *m)
 {
@@ -236,13 +246,14 @@ static struct shadow_page *sp_get(struct mmu *m, const struct mmu_walk *w, int k
 
     for (sp = m->hash[h]; sp; sp = sp->hash_next)
         if (sp->pt == pt && sp->tag == tag && sp->bits == bits && sp->entry_size == w->entry_size && sp->first == first &&
-            sp->n_chain == n_chain && !memcmp(sp->chain, chain, n_chain * sizeof(*chain)))
+            sp->n_chain == n_chain && sp->context == w->context && !memcmp(sp->chain, chain, n_chain * sizeof(*chain)))
             break;
     if (sp) {
         lru_unlink(sp);
     } else {
         sp = xzalloc(sizeof(*sp) + n * sizeof(sp->e[0]));
-        *sp = (struct shadow_page){ .pt = pt, .tag = tag, .bits = bits, .shift = shift, .entry_size = w->entry_size, .first = first, .n_chain = n_chain };
+        *sp = (struct shadow_page){ .pt = pt, .tag = tag, .bits = bits, .shift = shift, .entry_size = w->entry_size, .first = first, .n_chain = n_chain,
+                                     .context = w->context };
         memcpy(sp->chain, chain, n_chain * sizeof(*chain));
         sp->hash_next = m->hash[h];
         m->hash[h] = sp;
@@ -273,7 +284,7 @@ static void slot_set(struct mmu *m, struct space *s, struct shadow_page *sp)
     }
     s->slot[i] = (struct slot){ sp->tag, sp->shift, sp };
     if (sp->tag && sp->shift >= 48 && sp->entry_size == 8)
-        space_join_group(m, s, sp->pt);
+        space_join_group(m, s, sp);
 }
 
 static void entry_set(struct mmu *m, struct shadow_page *sp, unsigned i, uint64_t e)

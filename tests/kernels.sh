@@ -1,7 +1,7 @@
 #!/bin/sh
 # Bare-metal kernels that check the processor's system side by themselves (tests/guest/kernels/), under both engines.
 # A kernel prints `ok NAME`, `FAIL NAME: why` or `skip NAME: why` for each of its tests, then `end`; it leaves through isa-debug-exit with status 1
-# when all went well. With REFERENCE="qemu-system-x86_64 -accel ..." the same kernels run there instead, for comparison.
+# when all went well. With REFERENCE="qemu-system-x86_64 -accel ... -cpu ..." the same kernels run there instead, for comparison.
 . "$(dirname "$0")/lib.sh"
 
 src=tests/guest/kernels
@@ -22,7 +22,8 @@ make_kernel() {
 
 # run_kernel ENGINE NAME
 run_kernel() {
-    timeout -k 5 "$(limit 30)" ${REFERENCE:-"$duet" -accel "$1"} -m 64 -kernel "$work/$2" -nographic -no-reboot \
+    case $2 in svm*) cpu="-cpu max,+svm" ;; *) cpu= ;; esac
+    timeout -k 5 "$(limit 30)" ${REFERENCE:-"$duet" -accel "$1" $cpu} -m 64 -kernel "$work/$2" -nographic -no-reboot \
         -device isa-debug-exit,iobase=0x501,iosize=1 </dev/null >"$work/$1.$2" 2>"$work/$1.$2.err"
     status=$?
     tr -d '\r' <"$work/$1.$2" | sed -n "s,^\(ok\|FAIL\|skip\) \(.*\),\1 $test_name/$1/$2/\2,p"
@@ -30,7 +31,7 @@ run_kernel() {
     verdict "$1/$2" $? "status $status, last: $(tail -n 1 "$work/$1.$2" | cut -c1-100) $(tail -n 1 "$work/$1.$2.err")"
 }
 
-for kernel in prot32 long64 paging32 paging64 smc64 groups64 real16; do
+for kernel in prot32 long64 paging32 paging64 smc64 groups64 svm64 real16; do
     if ! make_kernel $kernel; then
         fail "$kernel" "cannot build it: $(tail -n 1 "$work/$kernel.log")"
         continue

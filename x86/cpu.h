@@ -87,6 +87,32 @@ enum { /* vectors */
 
 #define X86_XSAVE_SIZE 1024   /* x87+SSE header 576, AVX 256, room */
 
+struct x86_dtr { uint64_t base; uint32_t limit; uint32_t pad; };
+
+/* Secure virtual machine (x86/svm.h): the world that is not running, and what of the VMCB is kept at hand. Without EFER.SVME only gif matters. */
+struct x86_svm {
+    bool guest;                         /* between VMRUN and #VMEXIT */
+    bool gif;                           /* global interrupt flag */
+    bool np;                            /* the guest runs with nested paging */
+    bool shadow;                        /* the guest's instruction under way is in an interrupt shadow */
+    bool exit_pending;                  /* a #VMEXIT has been recorded; the run loop makes it */
+    uint16_t ctx;                       /* number of the translation context in force (frontend-x86/svm_tlb.c) */
+    uint32_t asid, intercept[6], int_ctl, int_vector;
+    uint64_t vmcb, iopm, msrpm, ncr3, tsc_offset;
+    uint64_t inject;                    /* EVENTINJ, until it is delivered */
+    uint64_t inject_rip;
+    uint64_t delivering;                /* the event whose delivery is under way: EXITINTINFO when that fails */
+    uint64_t exit_code, exit_info1, exit_info2, next_rip;
+    struct {
+        struct x86_seg seg[4];          /* ES CS SS DS */
+        struct x86_dtr gdt, idt;
+        uint64_t efer, cr0, cr3, cr4, pat, rflags, rip, rsp, rax;
+    } host;
+    uint64_t vm_cr, hsave_pa;
+};
+#define X86_SVM_CONTEXTS 32
+struct x86_svm_context { uint64_t ncr3, bits, stamp; uint32_t asid; uint16_t id; };     /* id 0: free */
+
 struct x86_cpu {
     uint64_t regs[16];
     uint64_t rip;                       /* guest view (offset in CS) */
@@ -97,7 +123,7 @@ struct x86_cpu {
     uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));   /* XSAVE standard format, mask 7 */
     uint64_t cr0, cr2, cr3, cr4, xcr0, efer;
     uint64_t dr[8];
-    struct { uint64_t base; uint32_t limit; uint32_t pad; } gdt, idt;
+    struct x86_dtr gdt, idt;
     uint8_t cpl;                        /* current privilege level */
     bool intr_shadow;                   /* STI / MOV SS: interrupts blocked for the next instruction */
     bool nmi_masked;
@@ -105,7 +131,7 @@ struct x86_cpu {
     uint32_t smbase;
     /* fault being raised: recorded by x86_fault, delivered by the run loop */
     bool exc_pending;
-    uint8_t exc_vector; bool exc_has_error; bool exc_soft;      /* soft: INT n / INT3 / INTO, pushes the next rip */
+    uint8_t exc_vector; bool exc_has_error; uint8_t exc_soft;   /* 1 INT3, INTO; 2 INT n: pushes the next rip */
     uint32_t exc_error; uint64_t exc_next_rip; uint64_t exc_cr2;
     uint8_t exc_delivering;             /* for #DF: vector whose delivery is under way, 0xff none */
     bool ss_shadow;                     /* MOV SS / POP SS: debug traps too are held off for the next instruction */
@@ -117,6 +143,8 @@ struct x86_cpu {
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, mcg_status, mcg_ctl, debugctl,
         mtrr_def, mtrr_fix[11], mtrr_phys[16], tsc_adjust, bios_sign, mce_banks[4 * 10], xss,
         spec_ctrl, pv_wall_clock, pv_system_time, pv_async_pf, pv_async_pf_int, pv_steal_time, pv_eoi, pv_poll;
+    struct x86_svm svm;
+    struct x86_svm_context svm_contexts[X86_SVM_CONTEXTS]; uint64_t svm_stamp; uint16_t svm_last_id;
     struct x86_cpuid *cpuid;            /* the CPU model's leaves (x86/cpuid.h) */
     struct vcpu *vcpu;
 };
@@ -137,6 +165,9 @@ struct x86_walk {
     bool w, u, x, g, d;                     /* combined over levels: writable bit, user bit, executable, global, dirty bit of the leaf */
     unsigned n; gpa_t entry[6]; uint8_t entry_bits[6]; unsigned entry_size;
     uint32_t fault;                         /* error code when the walk fails (P W U RSVD I) */
+    /* Nested paging: entry[] are system-physical; where the nested page is smaller, the leaf is split (entry[0..] beside the guest's leaf). */
+    bool nested, nested_w, nested_x;        /* nested_w: writable and dirty */
+    bool npf, npf_table; gpa_t npf_gpa;     /* fault is the nested tables'; at a guest-physical address, of a table entry */
 };
 struct aspace;
 /* access 0 read 1 write 2 fetch; user: the access is a user-mode one; ac: SMAP is suspended; set_ad: update A and D. 0 or -1 (out->fault). */
@@ -152,7 +183,8 @@ extern const struct x86_msr x86_msrs[];
 extern const unsigned x86_n_msrs;
 
 /* ---- time: guest TSC = host TSC - tsc_offset (x86/tsc.c; general registers only) ---- */
-uint64_t x86_rdtsc(struct x86_cpu *);
+uint64_t x86_rdtsc(struct x86_cpu *);                                /* the processor's own, which its timers go by; any thread */
+uint64_t x86_seen_tsc(struct x86_cpu *);                             /* as an instruction reads it: an SVM guest's has an offset */
 uint64_t x86_host_tsc(void);
 void x86_write_tsc(struct x86_cpu *, uint64_t v);                    /* TSC_ADJUST follows */
 uint64_t x86_tsc_hz(void);                                           /* measured once, at the first call of x86_cpuid_model or this */

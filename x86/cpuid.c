@@ -10,16 +10,22 @@
  * to systems that look there. Consequences of the vendor, followed everywhere: SYSCALL is for 64-bit code only, SYSENTER works in
  * compatibility mode, leaf 15h gives the TSC rate (no calibration against the PIT), leaf 4 describes caches.
  *
+ * With SVM (+svm) we are an AMD of family 1Ah instead, unless vendor= says otherwise: no kernel looks for SVM on an Intel. That costs
+ * the defences against Spectre. Its SYSCALL is for compatibility mode too, its SYSENTER is not for long mode.
+ *
  * SDM vol. 2 CPUID. The hypervisor leaves 4000_0000h follow the common layout: 4000_0010h eax = TSC kHz, ebx = APIC bus kHz.
  */
 #include "x86/cpuid.h"
+#include "x86/svm.h"
 #include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define MAX_BASIC 0x16u
-#define MAX_EXT 0x80000008u
+#define MAX_EXT(id) (x86_has(id, FEAT_svm) ? 0x8000000au : 0x80000008u)
+#define VENDOR_INTEL "GenuineIntel"
+#define VENDOR_AMD "AuthenticAMD"
 #define APIC_BUS_KHZ 1000000u
 
 struct feat_row { const char *name; uint32_t leaf, subleaf; uint8_t reg, bit, host; };
@@ -77,6 +83,7 @@ static void drop_dependents(struct x86_cpuid *id)
         { FEAT_sse2, FEAT_sse }, { FEAT_sse3, FEAT_sse2 },
         { FEAT_ssse3, FEAT_sse3 }, { FEAT_sse41, FEAT_ssse3 }, { FEAT_sse42, FEAT_sse41 }, { FEAT_invpcid, FEAT_pcid }, { FEAT_x2apic, FEAT_apic },
         { FEAT_tsc_deadline, FEAT_apic }, { FEAT_pcid, FEAT_lm }, { FEAT_syscall, FEAT_lm }, { FEAT_vpclmulqdq, FEAT_avx }, { FEAT_vaes, FEAT_avx },
+        { FEAT_npt, FEAT_svm }, { FEAT_nrip_save, FEAT_svm }, { FEAT_flushbyasid, FEAT_svm },
     };
     for (int pass = 0; pass < 6; pass++)
         for (unsigned i = 0; i < ARRAY_SIZE(needs); i++)
@@ -103,14 +110,25 @@ static void model_lean(struct x86_cpuid *id)
         feat_set(id, drop[i], false);
 }
 
+/* vendor=: the two whose manners we know. */
+static int apply_vendor(struct x86_cpuid *id, const char *v, size_t len)
+{
+    if (len != 12 || (memcmp(v, VENDOR_INTEL, 12) && memcmp(v, VENDOR_AMD, 12)))
+        return -EINVAL;
+    memcpy(id->vendor, v, 12);
+    return 0;
+}
+
 static int apply_word(struct x86_cpuid *id, const char *w, size_t len)
 {
+    if (len > 7 && !memcmp(w, "vendor=", 7))
+        return apply_vendor(id, w + 7, len - 7);
     int f = len > 1 && (*w == '+' || *w == '-') ? feat_find(w + 1, len - 1) : -1;
     if (f < 0)
         return -EINVAL;
     if (*w == '-')
         feat_set(id, (unsigned)f, false);
-    else if (feat_rows[f].host != 2 && (feat_rows[f].host == 0 || host_has(&feat_rows[f])))
+    else if (feat_rows[f].host != 2 && (feat_rows[f].host != 1 || host_has(&feat_rows[f])))
         feat_set(id, (unsigned)f, true);
     return 0;
 }
@@ -147,8 +165,9 @@ int x86_cpuid_model(struct x86_cpuid *id, const char *spec)
         return -EINVAL;
     if (apply_words(id, spec))
         return -EINVAL;
-    memcpy(id->vendor, "GenuineIntel", 12);
-    id->signature = 0x000106ca;
+    if (!id->vendor[0])
+        memcpy(id->vendor, x86_has(id, FEAT_svm) ? VENDOR_AMD : VENDOR_INTEL, 12);
+    id->signature = x86_is_amd(id) ? 0x00b00f00 : 0x000106ca;
     name_brand(id);
     return 0;
 }
@@ -303,11 +322,11 @@ static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t out[4])
     const struct x86_cpuid *id = cpu->cpuid;
     switch (leaf) {
     case 0x80000000:
-        out[0] = MAX_EXT;
+        out[0] = MAX_EXT(id);
         break;
     case 0x80000001:
         leaf_features(id, leaf, 0, out);
-        if (!x86_code64(cpu))
+        if (!x86_code64(cpu) && !x86_is_amd(id))
             out[3] &= ~(1u << 11);                         /* Intel: SYSCALL is there in 64-bit code only */
         break;
     case 0x80000002: case 0x80000003: case 0x80000004:
@@ -321,6 +340,11 @@ static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t out[4])
         break;
     case 0x80000008:
         out[0] = X86_PHYS_BITS | 48u << 8;
+        break;
+    case 0x8000000a:
+        leaf_features(id, leaf, 0, out);
+        out[0] = 1;
+        out[1] = SVM_ASIDS;
         break;
     }
 }
@@ -336,13 +360,18 @@ static void leaf_hypervisor(uint32_t leaf, uint32_t out[4])
     }
 }
 
+bool x86_is_amd(const struct x86_cpuid *id)
+{
+    return !memcmp(id->vendor, VENDOR_AMD, 12);
+}
+
 void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     memset(out, 0, 16);
     if (leaf >> 8 == 0x400000) {
         if (x86_has(cpu->cpuid, FEAT_hypervisor))
             leaf_hypervisor(leaf, out);
-    } else if (leaf >= 0x80000000 && leaf <= MAX_EXT) {
+    } else if (leaf >= 0x80000000 && leaf <= MAX_EXT(cpu->cpuid)) {
         leaf_ext(cpu, leaf, out);
     } else {
         leaf_basic(cpu, leaf <= MAX_BASIC ? leaf : MAX_BASIC, subleaf, out);

@@ -6,6 +6,7 @@
  */
 #include "core/log.h"
 #include "x86/cpuid.h"
+#include "x86/svm.h"
 
 /* Spelled out for systems that look here: no flaw of the speculative kind (RDCL SKIP_L1D SSB MDS PSCHANGE TAA SBDR FBSDP PSDP BHI PBRSB GDS RFDS ITS). */
 #define X86_ARCH_CAP (0x4000000000000000ull | BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(20) | BIT(24) | BIT(26) | BIT(27))
@@ -79,6 +80,7 @@ static int write_efer(struct x86_cpu *c, uint64_t v)
     uint64_t known = EFER_LMA;
     known |= x86_has(c->cpuid, FEAT_lm) ? EFER_SCE | EFER_LME : 0;
     known |= x86_has(c->cpuid, FEAT_nx) ? EFER_NXE : 0;
+    known |= x86_has(c->cpuid, FEAT_svm) && !(c->svm.vm_cr & SVM_VM_CR_SVMDIS) ? EFER_SVME : 0;
     if (v & ~known)
         return -1;
     if ((c->cr0 & CR0_PG) && ((v ^ c->efer) & EFER_LME))
@@ -101,12 +103,30 @@ static int write_intc(const struct x86_cpu *c, uint32_t msr, uint64_t v)
     return c->vcpu->intc.x2apic_write(c->vcpu->intc.opaque, msr, v);
 }
 
+/* Without the feature SVM is disabled for good; HSAVE_PA is remembered only, as what VMRUN saves stays in the CPU state. */
+static int write_svm(struct x86_cpu *c, uint32_t msr, uint64_t v)
+{
+    bool svm = x86_has(c->cpuid, FEAT_svm);
+    if (msr == 0xc0010117) {
+        if (v & ~(BIT(X86_PHYS_BITS) - 1) || v & ~PAGE_MASK)
+            return -1;
+        c->svm.hsave_pa = svm ? v : 0;
+        return 0;
+    }
+    if (v & ~0x1full || (v & SVM_VM_CR_SVMDIS && c->efer & EFER_SVME))
+        return -1;
+    if (c->svm.vm_cr & SVM_VM_CR_LOCK)
+        v = (v & ~(uint64_t)(SVM_VM_CR_LOCK | SVM_VM_CR_SVMDIS)) | (c->svm.vm_cr & (SVM_VM_CR_LOCK | SVM_VM_CR_SVMDIS));
+    c->svm.vm_cr = svm ? v : 0;
+    return 0;
+}
+
 static int read_special(struct x86_cpu *c, uint32_t msr, uint64_t *v)
 {
     const struct vcpu_intc *ic = c->vcpu ? &c->vcpu->intc : NULL;
     switch (msr) {
     case 0x10:
-        *v = x86_rdtsc(c);
+        *v = x86_seen_tsc(c);
         return 0;
     case 0x1b:
         *v = ic && ic->get_base ? ic->get_base(ic->opaque) : 0xfee00000u;
@@ -127,6 +147,12 @@ static int read_special(struct x86_cpu *c, uint32_t msr, uint64_t *v)
         return x86_has(c->cpuid, FEAT_tsc_deadline) ? read_intc(c, msr, v) : -1;
     case 0xc0000080:
         *v = c->efer;
+        return 0;
+    case 0xc0010114:
+        *v = x86_has(c->cpuid, FEAT_svm) ? c->svm.vm_cr : SVM_VM_CR_SVMDIS;
+        return 0;
+    case 0xc0010117:
+        *v = c->svm.hsave_pa;
         return 0;
     }
     return -1;
@@ -162,6 +188,8 @@ static int write_special(struct x86_cpu *c, uint32_t msr, uint64_t v)
         return x86_has(c->cpuid, FEAT_tsc_deadline) ? write_intc(c, msr, v) : -1;
     case 0xc0000080:
         return write_efer(c, v);
+    case 0xc0010114: case 0xc0010117:
+        return write_svm(c, msr, v);
     }
     return -1;
 }

@@ -59,6 +59,9 @@ static void reset_core(struct x86_cpu *c)
     c->intr_shadow = c->nmi_masked = false;
     c->exc_pending = false;
     c->exc_delivering = 0xff;
+    c->svm.guest = c->svm.exit_pending = c->svm.shadow = false;
+    c->svm.gif = true;
+    c->svm.inject = c->svm.delivering = 0;
 }
 
 /* XSAVE image: FCW 0040, all registers +0.0 and valid (tag word 5555), MXCSR 1f80; every component marked in use so that XRSTOR loads them. */
@@ -88,6 +91,9 @@ static void reset_msrs(struct x86_cpu *c)
     memset(c->mce_banks, 0, sizeof(c->mce_banks));
     c->spec_ctrl = c->pv_wall_clock = c->pv_system_time = c->pv_async_pf = c->pv_async_pf_int = c->pv_steal_time = c->pv_eoi = 0;
     c->pv_poll = 1;
+    c->svm.vm_cr = c->svm.hsave_pa = 0;
+    for (unsigned i = 0; i < X86_SVM_CONTEXTS; i++)
+        c->svm_contexts[i].id = 0;                  /* numbers are not used again: the softmmu may know them */
 }
 
 void x86_reset(struct x86_cpu *c)

@@ -81,6 +81,11 @@ uint64_t x86_rdtsc(struct x86_cpu *cpu)
     return x86_host_tsc() - cpu->tsc_offset;
 }
 
+uint64_t x86_seen_tsc(struct x86_cpu *cpu)
+{
+    return x86_rdtsc(cpu) + (cpu->svm.guest ? cpu->svm.tsc_offset : 0);
+}
+
 void x86_write_tsc(struct x86_cpu *cpu, uint64_t v)
 {
     uint64_t delta = v - x86_rdtsc(cpu);

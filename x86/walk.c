@@ -4,11 +4,13 @@
  * In: a linear address (canonical: the caller's check) and the kind of access; CR0, CR3, CR4, EFER of the CPU. Out: the physical address and
  * combined rights, or the page-fault error code. A and D bits are set by compare-and-exchange on the host's RAM, after the rights have
  * been checked, as several processors may walk the same tables; an entry that changed meanwhile restarts the walk. No locks.
+ * Under nested paging (AMD SVM) the addresses in all this are a guest's: each goes through a second walk, of the tables of nested CR3, and
+ * either can fail: out->npf tells whose fault it is. APM vol. 2 15.25.
  * entry[] and entry_bits[] are indexed by level: 0 is the leaf's entry, n - 1 the root's.
  * SDM vol. 3 ch. 4 (4.3 32-bit, 4.4 PAE, 4.5 4-level, 4.6 rights, 4.7 error codes, 4.8 A and D).
  */
 #include "core/aspace.h"
-#include "x86/cpu.h"
+#include "x86/svm.h"
 #include <string.h>
 
 #define PTE_P 1ull
@@ -31,13 +33,16 @@ struct format {                     /* of the paging mode in force */
 
 struct walk_entry { uint64_t val; gpa_t addr; };
 
-static struct format walk_format(const struct x86_cpu *c)
+/* One dimension of a walk: the guest's own tables, or (host) the nested ones, which the world outside the guest has set up. */
+struct tables { struct format f; uint64_t root; bool host; };
+
+static struct format walk_format(uint64_t cr4, uint64_t efer)
 {
-    if (c->efer & EFER_LMA)
-        return (struct format){ 4, 8, 9, c->efer & EFER_NXE, true };
-    if (c->cr4 & CR4_PAE)
-        return (struct format){ 3, 8, 9, c->efer & EFER_NXE, true };
-    return (struct format){ 2, 4, 10, false, c->cr4 & CR4_PSE };
+    if (efer & EFER_LMA)
+        return (struct format){ 4, 8, 9, efer & EFER_NXE, true };
+    if (cr4 & CR4_PAE)
+        return (struct format){ 3, 8, 9, efer & EFER_NXE, true };
+    return (struct format){ 2, 4, 10, false, cr4 & CR4_PSE };
 }
 
 static unsigned level_bits(const struct format *f, unsigned level)
@@ -95,11 +100,11 @@ static uint64_t table_base(const struct format *f, uint64_t entry)
     return f->entry_size == 4 ? entry & 0xfffff000u : entry & PHYS_MASK & PAGE_MASK;
 }
 
-static uint64_t root_base(const struct x86_cpu *c, const struct format *f)
+static uint64_t root_base(uint64_t cr3, const struct format *f)
 {
     if (f->levels == 3)
-        return c->cr3 & 0xffffffe0u;
-    return f->entry_size == 4 ? c->cr3 & 0xfffff000u : c->cr3 & PHYS_MASK & PAGE_MASK;
+        return cr3 & 0xffffffe0u;
+    return f->entry_size == 4 ? cr3 & 0xfffff000u : cr3 & PHYS_MASK & PAGE_MASK;
 }
 
 static gpa_t leaf_address(const struct format *f, uint64_t e, unsigned level, gva_t va)
@@ -111,22 +116,25 @@ static gpa_t leaf_address(const struct format *f, uint64_t e, unsigned level, gv
     return (base | (va & low)) & PAGE_MASK;
 }
 
-/* May this access be made with the combined rights in OUT? */
-static bool allowed(const struct x86_cpu *c, const struct x86_walk *out, unsigned access, bool user, bool ac)
+/* What a walk is for. */
+struct purpose { unsigned access; bool user, ac, set_ad; };
+
+/* May this access be made with the combined rights in OUT? To nested tables every access is a user's. */
+static bool allowed(const struct x86_cpu *c, const struct x86_walk *out, const struct purpose *p)
 {
-    if (user && !out->u)
+    if (p->user && !out->u)
         return false;
-    if (access == 2)
-        return out->x && (user || !out->u || !(c->cr4 & CR4_SMEP));
-    if (!user && out->u && (c->cr4 & CR4_SMAP) && !ac)
+    if (p->access == 2)
+        return out->x && (p->user || !out->u || !(c->cr4 & CR4_SMEP));
+    if (!p->user && out->u && (c->cr4 & CR4_SMAP) && !p->ac)
         return false;
-    return access != 1 || out->w || (!user && !(c->cr0 & CR0_WP));
+    return p->access != 1 || out->w || (!p->user && !(c->cr0 & CR0_WP));
 }
 
-static int fail(const struct x86_cpu *c, struct x86_walk *out, unsigned access, bool user, uint32_t code)
+static int fail(const struct x86_cpu *c, const struct tables *t, struct x86_walk *out, const struct purpose *p, uint32_t code)
 {
-    out->fault = code | (access == 1 ? PFE_W : 0) | (user ? PFE_U : 0);
-    if (access == 2 && ((c->cr4 & CR4_SMEP) || ((c->cr4 & CR4_PAE) && (c->efer & EFER_NXE))))
+    out->fault = code | (p->access == 1 ? PFE_W : 0) | (p->user ? PFE_U : 0);
+    if (p->access == 2 && (t->f.nx || (!t->host && ((c->cr4 & CR4_SMEP) || ((c->cr4 & CR4_PAE) && (c->efer & EFER_NXE))))))
         out->fault |= PFE_I;
     return -1;
 }
@@ -140,12 +148,38 @@ static void combine(const struct format *f, struct x86_walk *out, uint64_t e, un
     out->x &= !(f->nx && (e & PTE_NX));
 }
 
-/* One descent. 0 done, -1 fault, 1 entries changed under us: again. */
-static int walk_once(struct x86_cpu *c, struct aspace *mem, gva_t va, unsigned access, bool user, bool ac, bool set_ad, struct x86_walk *out)
+static int to_system(struct x86_cpu *c, struct aspace *mem, gpa_t gpa, const struct purpose *, bool table, struct x86_walk *out, struct x86_walk *found);
+
+/* Where an entry of the tables is in memory. Tables of a guest under nested paging are written to as far as the nested ones are concerned. */
+static int entry_place(struct x86_cpu *c, struct aspace *mem, const struct tables *t, const struct purpose *p, struct x86_walk *out, gpa_t *addr)
 {
-    struct format f = walk_format(c);
+    struct purpose table = { p->set_ad ? 1 : 0, true, false, p->set_ad };
+    struct x86_walk n;
+    if (t->host || !svm_nested(c))
+        return 0;
+    if (to_system(c, mem, *addr, &table, true, out, &n))
+        return -1;
+    *addr = n.gpa | (*addr & ~PAGE_MASK);
+    return 0;
+}
+
+static int set_accessed(struct aspace *mem, const struct format *f, const struct walk_entry *seen, unsigned leaf, bool write)
+{
+    for (unsigned l = f->levels; l-- > leaf;) {
+        if (f->levels == 3 && l == 2)
+            continue;                                      /* no A bit */
+        if (!set_bits(mem, &seen[l], f->entry_size, PTE_A | (l == leaf && write ? PTE_D : 0)))
+            return 1;
+    }
+    return 0;
+}
+
+/* One descent. 0 done, -1 fault, 1 entries changed under us: again. */
+static int walk_once(struct x86_cpu *c, struct aspace *mem, const struct tables *t, gva_t va, const struct purpose *p, struct x86_walk *out)
+{
+    const struct format f = t->f;
     struct walk_entry seen[4];
-    uint64_t base = root_base(c, &f), e = 0;
+    uint64_t base = root_base(t->root, &f), e = 0;
     unsigned level = f.levels;
     bool large = false;
     out->w = out->u = out->x = true;
@@ -154,26 +188,23 @@ static int walk_once(struct x86_cpu *c, struct aspace *mem, gva_t va, unsigned a
         unsigned bits = level_bits(&f, --level);
         unsigned index_mask = f.levels == 3 && level == 2 ? 3 : (1u << f.index_bits) - 1;
         gpa_t addr = base + ((va >> bits) & index_mask) * f.entry_size;
+        if (entry_place(c, mem, t, p, out, &addr))
+            return -1;
         e = read_entry(mem, addr, f.entry_size);
         seen[level] = (struct walk_entry){ e, addr };
         if (!(e & PTE_P))
-            return fail(c, out, access, user, 0);
+            return fail(c, t, out, p, 0);
         large = level && (e & PTE_PS) && f.pse && level < 3 && !(f.levels == 3 && level == 2);
         if (e & reserved_bits(&f, level, large))
-            return fail(c, out, access, user, PFE_P | PFE_RSVD);
+            return fail(c, t, out, p, PFE_P | PFE_RSVD);
         combine(&f, out, e, level);
         base = table_base(&f, e);
     } while (level && !large);
-    if (!allowed(c, out, access, user, ac))
-        return fail(c, out, access, user, PFE_P);
+    if (!allowed(c, out, p))
+        return fail(c, t, out, p, PFE_P);
     unsigned leaf = level;
-    for (unsigned l = f.levels; set_ad && l-- > leaf;) {
-        if (f.levels == 3 && l == 2)
-            continue;                                      /* no A bit */
-        uint64_t bits = PTE_A | (l == leaf && access == 1 ? PTE_D : 0);
-        if (!set_bits(mem, &seen[l], f.entry_size, bits))
-            return 1;
-    }
+    if (p->set_ad && set_accessed(mem, &f, seen, leaf, p->access == 1))
+        return 1;
     out->n = f.levels - leaf;
     for (unsigned i = 0; i < out->n; i++) {
         out->entry[i] = seen[leaf + i].addr;
@@ -181,25 +212,98 @@ static int walk_once(struct x86_cpu *c, struct aspace *mem, gva_t va, unsigned a
     }
     out->gpa = leaf_address(&f, e, leaf, va);
     out->page_bits = level_bits(&f, leaf);
-    out->d = (e & PTE_D) || (set_ad && access == 1);
+    out->d = (e & PTE_D) || (p->set_ad && p->access == 1);
     out->g = (e & PTE_G) && (c->cr4 & CR4_PGE);
+    return 0;
+}
+
+static int walk_tables(struct x86_cpu *c, struct aspace *mem, const struct tables *t, gva_t va, const struct purpose *p, struct x86_walk *out)
+{
+    int r;
+    do {
+        memset(out, 0, sizeof(*out));
+        r = walk_once(c, mem, t, va, p, out);
+    } while (r > 0);
+    return r;
+}
+
+/* The second dimension: the page of GPA in system memory, into FOUND. A failure is noted in OUT, the walk of the first one. */
+static int to_system(struct x86_cpu *c, struct aspace *mem, gpa_t gpa, const struct purpose *p, bool table, struct x86_walk *out, struct x86_walk *found)
+{
+    struct tables t = { walk_format(c->svm.host.cr4, c->svm.host.efer), c->svm.ncr3, true };
+    if (!walk_tables(c, mem, &t, gpa, p, found))
+        return 0;
+    out->npf = true;
+    out->npf_table = table;
+    out->npf_gpa = gpa;
+    out->fault = found->fault;
+    return -1;
+}
+
+/* A leaf whose nested page is smaller is split: entries of smaller pages are made up beside it, in its own table page, so that the
+   softmmu, which mirrors tables, tracks the right one. */
+static void split_leaf(struct x86_walk *out, gva_t va, unsigned nested_bits)
+{
+    unsigned index_bits = out->entry_size == 8 ? 9 : 10;
+    while (out->page_bits > nested_bits && out->n < ARRAY_SIZE(out->entry)) {
+        for (unsigned i = out->n++; i; i--) {
+            out->entry[i] = out->entry[i - 1];
+            out->entry_bits[i] = out->entry_bits[i - 1];
+        }
+        out->page_bits -= index_bits;
+        out->entry_bits[0] = (uint8_t)out->page_bits;
+        out->entry[0] = (out->entry[1] & PAGE_MASK) + ((va >> out->page_bits) & ((1u << index_bits) - 1)) * out->entry_size;
+    }
+}
+
+/* OUT, the walk in the guest's tables, becomes one to system memory. */
+static int nest(struct x86_cpu *c, struct aspace *mem, gva_t va, const struct purpose *p, struct x86_walk *out)
+{
+    struct purpose final = *p;
+    struct x86_walk n;
+    final.user = true;
+    if (to_system(c, mem, out->gpa | (va & ~PAGE_MASK), &final, false, out, &n))
+        return -1;
+    split_leaf(out, va, n.page_bits);
+    out->gpa = n.gpa;
+    out->nested = true;
+    out->nested_w = n.w && n.d;
+    out->nested_x = n.x;
+    return 0;
+}
+
+/* Without paging of its own a nested guest sees the nested tables alone. */
+static int walk_unpaged(struct x86_cpu *c, struct aspace *mem, gva_t va, const struct purpose *p, struct x86_walk *out)
+{
+    struct purpose final = *p;
+    struct x86_walk n;
+    final.user = true;
+    memset(out, 0, sizeof(*out));
+    if (svm_nested(c)) {
+        if (to_system(c, mem, va & 0xffffffffu, &final, false, out, &n))
+            return -1;
+        *out = n;
+        out->nested = true;
+        out->nested_w = n.w && n.d;
+        out->nested_x = n.x;
+        out->g = false;
+    } else {
+        out->gpa = va & 0xfffff000u;
+        out->page_bits = 64;
+    }
+    out->w = out->u = out->x = out->d = true;
     return 0;
 }
 
 int x86_walk(struct x86_cpu *c, struct aspace *mem, gva_t va, unsigned access, bool user, bool ac, bool set_ad, struct x86_walk *out)
 {
-    memset(out, 0, sizeof(*out));
+    struct purpose p = { access, user, ac, set_ad };
+    struct tables t = { walk_format(c->cr4, c->efer), c->cr3, false };
     if (!(c->cr0 & CR0_PG)) {
-        out->gpa = va & 0xfffff000u;
-        out->page_bits = 64;
-        out->w = out->u = out->x = out->d = true;
-    } else {
-        int r;
-        do
-            r = walk_once(c, mem, va, access, user, ac, set_ad, out);
-        while (r > 0);
-        if (r)
-            return r;
+        if (walk_unpaged(c, mem, va, &p, out))
+            return -1;
+    } else if (walk_tables(c, mem, &t, va, &p, out) || (svm_nested(c) && nest(c, mem, va, &p, out))) {
+        return -1;
     }
     if (c->a20_off)
         out->gpa &= ~(gpa_t)0x100000;
