@@ -287,7 +287,7 @@ void gen_goto(struct x86_gen *g, uint64_t pc)
 
 /* The page where the block starts. A later instruction must lie in it as a whole: whether the next page may be executed is asked only when
    an instruction that needs it is about to run, so a block crosses a page end with its only instruction or not at all. */
-struct fetch { uint64_t page_va; const uint8_t *page; };
+struct fetch { uint64_t page_va; const uint8_t *page; uint8_t buf[16]; };
 
 static uint64_t linear(const struct x86_gen *g, uint64_t pc)
 {
@@ -313,7 +313,7 @@ static unsigned fetch_run(struct x86_gen *g, const struct fetch *f, uint64_t va,
 /* Decode at g->pc. false: not the first instruction and not wholly in the block's page, so the block ends before it. */
 static bool fetch_decode(struct x86_gen *g, struct fetch *f, struct x86_insn *i, bool first, enum x86_status *st)
 {
-    uint8_t buf[16];
+    uint8_t *buf = f->buf;
     enum x86_mode mode = gen_code64(g) ? X86_M64 : g->mode & XM_CODE32 ? X86_M32 : X86_M16;
     uint64_t va = linear(g, g->pc);
     gpa_t gpa;
@@ -354,7 +354,7 @@ bool gen_target_const(struct x86_gen *g, uint64_t pc)
 {
     if (odd_limit(g))
         ir_call(g->ir, H_cs_check, IR_NONE, gen_const(g, pc), IR_NONE, IR_NONE);
-    if (pc <= known_limit(g))
+    if (gen_code64(g) ? x86_canonical(pc) : pc <= known_limit(g))
         return true;
     gen_gp0(g);
     return false;
@@ -449,6 +449,7 @@ void x86_translate(void *cpu, struct mmu *mmu, const struct tb_key *key, unsigne
             return;
         }
         unsigned len = i.len ? i.len : 1;
+        memcpy(ir->code + ir->guest_bytes, f.buf, len);
         g.next = gen_pc(&g, g.pc + len, gen_code64(&g) ? 8 : 4);
         ir_guest(ir, g.pc, len);
         begin_insn(&g, len);

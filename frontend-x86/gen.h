@@ -73,7 +73,8 @@ void gen_gp0(struct x86_gen *);
 void gen_undef(struct x86_gen *);                                                     /* #UD */
 void gen_lookup_next(struct x86_gen *);                                               /* setpc next + lookup; ends the block */
 void gen_lookup_at(struct x86_gen *, ir_ref pc);
-/* Near targets against CS's limit, before anything is written. const: false when #GP was raised (and the block has ended). 64-bit code: nothing. */
+/* Near targets against CS's limit, before anything is written. const: false when #GP was raised (and the block has ended). In 64-bit code const asks
+   for a canonical address, and the other for nothing. */
 bool gen_target_const(struct x86_gen *, uint64_t pc);
 void gen_target_check(struct x86_gen *, ir_ref pc, unsigned opsize);
 /* Modes with work at instruction boundaries: one-instruction blocks, left by gen_lookup_at. */

@@ -1,7 +1,6 @@
 /*
  * Near branches: call jmp ret jcc jcxz loop. Targets are guest pcs cut to the operand size, and checked against CS's limit before anything is
- * written. In 64-bit code a target that is not canonical is found when the next block is looked for: no such block exists, so its fetch
- * raises #GP(0) with rip and rSP as after the branch, where an Intel shows them as before it; this costs translated code nothing.
+ * written. In 64-bit code the target must be canonical: #GP(0) is the branch's own fault, with rip and rSP as before it.
  * SDM vol. 1 ch. 6.4, 7.3.8.
  */
 #include "frontend-x86/gen.h"
@@ -17,6 +16,29 @@ static void go(struct x86_gen *g, ir_ref v)
     }
     ir_jmpi(g->ir, v);
     g->end = true;
+}
+
+/* To a pc in V that was computed. begin comes before the first write: what is not canonical leaves for the end, where it is a fault. */
+#define NO_LABEL ~0u
+static uint32_t begin_computed(struct x86_gen *g, ir_ref v, unsigned size)
+{
+    gen_target_check(g, v, size);
+    if (!gen_code64(g) || size != 8)
+        return NO_LABEL;
+    uint32_t bad = ir_new_label(g->ir);
+    ir_ref low = ir_op2(g->ir, IR_shl, 8, IR_NONE, v, gen_const(g, 16), 0);
+    ir_ref t = ir_op2(g->ir, IR_sar, 8, IR_NONE, low, gen_const(g, 16), 0);
+    ir_brnz(g->ir, 8, ir_op2(g->ir, IR_xor, 8, IR_NONE, t, v, 0), bad);
+    return bad;
+}
+
+static void end_computed(struct x86_gen *g, ir_ref v, uint32_t bad)
+{
+    go(g, v);
+    if (bad == NO_LABEL)
+        return;
+    ir_label(g->ir, bad);
+    gen_gp0(g);
 }
 
 static ir_ref indirect(struct x86_gen *g, const struct x86_insn *i)
@@ -36,15 +58,16 @@ void gen_call(struct x86_gen *g, const struct x86_insn *i)
 {
     bool direct = i->o[0].kind == OK_REL;
     ir_ref v = direct ? IR_NONE : indirect(g, i);
+    uint32_t bad = NO_LABEL;
     if (!direct)
-        gen_target_check(g, v, i->opsize);
+        bad = begin_computed(g, v, i->opsize);
     else if (!gen_target_const(g, target(g, i)))
         return;
     gen_push_val(g, gen_const(g, g->next), i->opsize);
     if (direct)
         gen_goto(g, target(g, i));
     else
-        go(g, v);
+        end_computed(g, v, bad);
 }
 
 void gen_jmp(struct x86_gen *g, const struct x86_insn *i)
@@ -54,8 +77,7 @@ void gen_jmp(struct x86_gen *g, const struct x86_insn *i)
         return;
     }
     ir_ref v = indirect(g, i);
-    gen_target_check(g, v, i->opsize);
-    go(g, v);
+    end_computed(g, v, begin_computed(g, v, i->opsize));
 }
 
 void gen_ret(struct x86_gen *g, const struct x86_insn *i)
@@ -63,9 +85,9 @@ void gen_ret(struct x86_gen *g, const struct x86_insn *i)
     unsigned s = i->opsize;
     struct ir_mem m = gen_mem_reg(g, X86_SS, X86_RSP, 0, gen_stack_size(g), s, GEN_R);
     ir_ref v = ir_ld(g->ir, s, IR_LD_ZX, IR_NONE, &m);
-    gen_target_check(g, v, s);
+    uint32_t bad = begin_computed(g, v, s);
     gen_sp_add(g, (int32_t)(s + (i->n_opnd ? (i->o[0].imm & 0xffff) : 0)));
-    go(g, v);
+    end_computed(g, v, bad);
 }
 
 /* The taken side leaves at the label's place: pc is set by setpc, so that single step sees it too. */
@@ -82,7 +104,9 @@ static void leave_to(struct x86_gen *g, uint64_t pc)
 /* A target that gets a check of its own: on the taken side only. */
 static bool far_target(const struct x86_gen *g, uint64_t pc)
 {
-    return !gen_code64(g) && !(g->mode & (XM_FLAT | XM_LIM4G)) && !((g->mode & XM_LIM64K) && pc <= 0xffff);
+    if (gen_code64(g))
+        return !x86_canonical(pc);
+    return !(g->mode & (XM_FLAT | XM_LIM4G)) && !((g->mode & XM_LIM64K) && pc <= 0xffff);
 }
 
 void gen_jcc(struct x86_gen *g, const struct x86_insn *i)

@@ -37,6 +37,17 @@ static void compare(struct x86_cpu *cpu, unsigned size, uint64_t a, uint64_t b)
     *cpu->flags_word = fl_from_rflags(f);
 }
 
+/* The store of an element. One that changes this block's own code need not start the instruction anew, which would read a port or a device a
+   second time: the block ends with the instruction, as one that runs alone does. */
+static void store(struct x86_cpu *cpu, uint64_t va, uint64_t v, unsigned size)
+{
+    struct tcg_env *env = tcg_env_of(cpu);
+    bool alone = env->one_insn;
+    env->one_insn = true;
+    mmu_st(env->mmu, va, v, size);
+    env->one_insn = alone;
+}
+
 /* One element; false when a repeated compare ends. */
 static bool element(struct x86_cpu *cpu, const struct rep *r)
 {
@@ -53,7 +64,7 @@ static bool element(struct x86_cpu *cpu, const struct rep *r)
         a = as_read(cpu->vcpu->vm->io, cpu->regs[X86_RDX] & 0xffff, r->size);
     }
     if (wr)
-        mmu_st(m, d, a, r->size);
+        store(cpu, d, a, r->size);
     else if (dst)
         b = mmu_ld(m, d, r->size);
     else if (r->kind == REP_OUTS)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #include "core/log.h"
 #include "tcg/tcg.h"
@@ -112,6 +113,42 @@ static bool overlaps(const struct tb *tb, unsigned p, gpa_t gpa, unsigned len)
     return gpa < end && gpa + len > start;
 }
 
+/*
+ * Code that changes itself in a loop. Each time round a whole block would be made for the sake of one changed instruction, so blocks that are
+ * lost again and again become short, then single instructions: then the changing instruction alone is made anew. The sampler retires
+ * blocks that run much, so a while after the last change they are long again.
+ */
+#define LOST_NS 20000000              /* losses further apart than this are no storm */
+#define LOST_SHORT 8
+#define LOST_SINGLE 16
+#define SHORT_BLOCK 8u
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+static void note_loss(struct tcg *t, uint64_t pc)
+{
+    unsigned i = tcg_pc_slot(pc) % ARRAY_SIZE(t->lost);
+    int64_t now = now_ns();
+    if (t->lost[i].pc != pc || now - t->lost[i].ns > LOST_NS)
+        t->lost[i].n = 0;
+    t->lost[i].pc = pc;
+    t->lost[i].ns = now;
+    t->lost[i].n++;
+}
+
+unsigned tcg_max_insns(struct tcg *t, uint64_t pc, unsigned max)
+{
+    unsigned i = tcg_pc_slot(pc) % ARRAY_SIZE(t->lost), n = t->lost[i].n;
+    if (t->lost[i].pc != pc || n < LOST_SHORT || now_ns() - t->lost[i].ns > LOST_NS)
+        return max;
+    return n < LOST_SINGLE ? MIN(max, SHORT_BLOCK) : 1;
+}
+
 /* Drop every block that has a byte in [gpa, gpa + len), which lies in one page. */
 void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len)
 {
@@ -120,8 +157,10 @@ void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len)
         struct tb *tb = (struct tb *)((uintptr_t)n & ~1ull);
         unsigned p = (uintptr_t)n & 1;
         next = tb->page_next[p];
-        if ((tb->phys[p] & PAGE_MASK) == (gpa & PAGE_MASK) && overlaps(tb, p, gpa, len))
+        if ((tb->phys[p] & PAGE_MASK) == (gpa & PAGE_MASK) && overlaps(tb, p, gpa, len)) {
+            note_loss(t, tb->key.pc);
             tcg_tb_invalidate(t, tb);
+        }
     }
     for (n = t->pages[tb_page_hash(gpa)]; n; n = *tb_page_link(n))
         if ((((struct tb *)((uintptr_t)n & ~1ull))->phys[(uintptr_t)n & 1] & PAGE_MASK) == (gpa & PAGE_MASK))

@@ -79,6 +79,7 @@ struct ir_guest_insn { uint64_t pc; uint8_t len; };
 
 #define IR_MAX_INSNS 1024
 #define IR_MAX_GUEST 64      /* guest instructions a block */
+#define IR_MAX_CODE (IR_MAX_GUEST * 16)
 #define IR_MAX_CONSTS 512
 #define IR_MAX_LABELS 64
 #define IR_MAX_TEMPS 1024
@@ -94,6 +95,7 @@ struct ir_block {
     struct ir_guest_insn guest[IR_MAX_GUEST + 1];
     uint64_t consts[IR_MAX_CONSTS];
     struct ir_native *natives;                     /* IR_MAX_NATIVES of them */
+    uint8_t *code;                                 /* IR_MAX_CODE of them: the guest bytes that were decoded, guest_bytes long when a frontend made the block */
     uint64_t guest_bytes;                          /* length of guest code covered */
     bool uses_fpu;
     uint8_t mem_bank;                              /* privilege of its data accesses: 0 supervisor, 1 user (region descriptors) */

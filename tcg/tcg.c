@@ -30,6 +30,7 @@ struct tcg *tcg_new(const struct tcg_frontend *fe, const struct tcg_backend *be,
         t->salt_seed = __builtin_ia32_rdtsc();
     t->ir = xzalloc(sizeof *t->ir);
     t->ir->natives = xzalloc(sizeof(struct ir_native) * IR_MAX_NATIVES);
+    t->ir->code = xzalloc(IR_MAX_CODE);
     int r = tcg_cache_init(t, cache_size);
     if (r == 0 && (r = be->init(t, fe)) == -ENOTSUP)
         log_error("the translator's %s back end needs a host with AVX2 and BMI2", be->name);
@@ -50,6 +51,7 @@ void tcg_free(struct tcg *t)
     if (t->rx)
         munmap(t->rx, t->cache_size);
     free(t->ir->natives);
+    free(t->ir->code);
     free(t->ir);
     munmap(t, sizeof *t);
 }

@@ -50,6 +50,7 @@ struct tcg {
     uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
     uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
     uint64_t salt_seed; uint32_t next_salt, salt_epoch;
+    struct { uint64_t pc; int64_t ns; uint32_t n; } lost[1024];  /* by linear pc: how often in a short time a store took the block that starts there */
     struct { uint32_t mode, gen; uint64_t cs_base, salt; } salts[64];
     struct tcg_env *envs[64]; unsigned n_envs;
 };
@@ -71,6 +72,7 @@ void tcg_cache_flush(struct tcg *);
 struct tb *tcg_tb_new(struct tcg *);
 void tcg_tb_insert(struct tcg *, struct tb *);
 void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len);
+unsigned tcg_max_insns(struct tcg *, uint64_t pc, unsigned max);       /* fewer than max where stores into code keep taking blocks away */
 static inline uint32_t tb_hash(uint64_t pc, gpa_t phys, uint32_t mode)
 {
     uint64_t h = (pc ^ phys * 0x9e3779b97f4a7c15ull ^ (uint64_t)mode << 40) * 0xbf58476d1ce4e5b9ull;

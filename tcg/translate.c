@@ -46,13 +46,15 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
 {
     struct tcg *t = env->tcg;
     struct ir_block *ir = t->ir;
-    env->fe->translate(tcg_cpu(env), env->mmu, key, max, ir);
+    unsigned most = tcg_max_insns(t, key->pc, max);
+    env->fe->translate(tcg_cpu(env), env->mmu, key, most, ir);
     if (log_on(LOG_IN_ASM) && log_in_range(key->pc))
         show_guest(env, key, ir);
     ir_optimise(ir);
     t->n.ir_ops += ir->n;
     tb->key = *key;
-    tb->hot = !env->one_insn && t->hot[tcg_pc_slot(key->pc)] == key->pc;     /* a group whose check failed runs alone, without groups */
+    /* A group whose check failed runs alone, without groups; a block shortened by stores into it may grow again. */
+    tb->hot = !env->one_insn && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
     keep_guest(t, tb, ir);
     if (t->interp) {
         keep_ir(t, tb, ir);
@@ -66,33 +68,58 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
     return r;
 }
 
-/* The physical pages under the block. May raise a fetch fault. */
-static void place(struct tcg_env *env, struct tb *tb)
+/* Where the block's bytes are. host is NULL where they are not RAM or ROM. */
+struct place { const uint8_t *host[2]; unsigned len[2]; };
+
+/* The pages under the block. May raise a fetch fault. */
+static void place(struct tcg_env *env, struct tb *tb, struct place *p)
 {
     gpa_t gpa;
-    mmu_code_page(env->mmu, tb->key.pc, &gpa);
-    tb->phys[0] = gpa | (tb->key.pc & ~PAGE_MASK);
+    unsigned in_page = (unsigned)(tb->key.pc & ~PAGE_MASK);
+    *p = (struct place){ .len = { MIN(tb->len, PAGE_SIZE - in_page) } };
+    p->host[0] = mmu_code_page(env->mmu, tb->key.pc, &gpa);
+    p->host[0] += p->host[0] ? in_page : 0;
+    tb->phys[0] = gpa | in_page;
     tb->phys[1] = ~0ull;
-    unsigned first = PAGE_SIZE - (unsigned)(tb->key.pc & ~PAGE_MASK);
-    if (tb->len > first) {
-        mmu_code_page(env->mmu, (tb->key.pc | ~PAGE_MASK) + 1, &gpa);
+    p->len[1] = tb->len - p->len[0];
+    if (p->len[1]) {
+        p->host[1] = mmu_code_page(env->mmu, (tb->key.pc | ~PAGE_MASK) + 1, &gpa);
         tb->phys[1] = gpa & PAGE_MASK;
     }
 }
 
+/* A device's registers have no lasting bytes and nobody notices their change: such a block runs once and is not found again. */
+static bool lasting(const struct place *p) { return p->host[0] && (!p->len[1] || p->host[1]); }
+
 /* Writes to the block's bytes are noticed from now on. After its registration: a write by DMA that finds no block in a page gives the page up. */
-static void watch(struct tcg_env *env, const struct tb *tb)
+static void watch(struct tcg_env *env, const struct tb *tb, const struct place *p)
 {
-    unsigned first = PAGE_SIZE - (unsigned)(tb->key.pc & ~PAGE_MASK);
-    mmu_code_add(env->mmu, tb->phys[0], MIN(tb->len, first));
-    if (tb->phys[1] != ~0ull)
-        mmu_code_add(env->mmu, tb->phys[1], tb->len - first);
+    for (unsigned i = 0; i < 2; i++)
+        if (p->len[i])
+            mmu_code_add(env->mmu, tb->phys[i], p->len[i]);
+}
+
+/* Asked once the bytes are watched: a write by DMA between decoding and watching was noticed by nobody. */
+static bool changed(const struct ir_block *ir, const struct place *p)
+{
+    for (unsigned i = 0, at = 0; i < 2; at += p->len[i++])
+        if (p->len[i] && memcmp(p->host[i], ir->code + at, p->len[i]))
+            return true;
+    return false;
+}
+
+static void give_up(struct tcg *t, struct tb *tb)
+{
+    tcg_lock(t);
+    tcg_tb_invalidate(t, tb);
+    tcg_unlock(t);
 }
 
 /* May raise a fetch fault (unwinds). max 1 with one_insn: the block is not findable and runs once. FPU saved. */
 struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned max)
 {
     struct tcg *t = env->tcg;
+    struct place p;
     for (;;) {
         struct tb *tb = tcg_tb_new(t);
         int r = tb && t->buf.p + 131072 < t->buf.end ? build(env, key, max, tb) : -ENOSPC;
@@ -104,10 +131,14 @@ struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned
             tcg_cache_flush(t);
             continue;
         }
-        tb->one_insn = env->one_insn;
-        place(env, tb);
+        place(env, tb, &p);
+        tb->one_insn = env->one_insn || !lasting(&p);
         tcg_tb_insert(t, tb);
-        watch(env, tb);
-        return tb;
+        if (!lasting(&p))
+            return tb;
+        watch(env, tb, &p);
+        if (!changed(t->ir, &p))
+            return tb;
+        give_up(t, tb);
     }
 }

@@ -3,6 +3,7 @@
  * of up to 12 instructions (some closed to loops), in 64-bit code, in 32-bit code with flat segments, and in 16- and 32-bit code with segments that
  * have bases and limits, run natively, by the interpreter and by the translator (exec_frame.h, exec_gen.h); registers, flags (but undefined
  * ones), FPU state, memory and faults must agree. The seed of a case is printed when it fails, and DUET_SEED runs only that case.
+ * At the end: code that a device or the code itself changes, which the host's processor is not asked about.
  * DUET_CASES: percent of the usual number of cases. DUET_ROW: only rows of that mnemonic. DUET_SURVEY: one failure a row, do not stop. DUET_BASE: another sequence of seeds.
  */
 #include "tests/unit/exec_gen.h"
@@ -232,6 +233,87 @@ static void blocks(enum x86_mode mode, bool seg, unsigned n)
         one_block((base << 32 | k) * 0x9e3779b97f4a7c15ull | 1);
     printf("# %u blocks, %u failures\n", cases_run, failures);
     CHECK_EQ(failures, 0);
+}
+
+/* A device that writes while a block is being made: after its bytes were decoded, before anybody watches them. */
+static bool dma_done;
+static void translate_and_dma(void *cpu, struct mmu *mmu, const struct tb_key *key, unsigned max, struct ir_block *ir)
+{
+    struct tcg_env *env = tcg_env_of(cpu);
+    x86_frontend.translate(cpu, mmu, key, max, ir);
+    if (!dma_done)
+        as_dma_write(env->tcg->mem, GPA_CODE + 0xffe + 3, "\x22", 1);
+    dma_done = true;
+}
+
+static void run_both(const uint8_t *code, unsigned len, void (*before)(void), void (*check)(struct machine *, const struct state *))
+{
+    struct machine *both[2] = { &exec_interp, &exec_tcg };
+    exec_set_mode(X86_M64, false);
+    for (unsigned i = 0; i < (exec_no_tcg ? 1 : 2); i++) {
+        memset(&st_in, 0, sizeof st_in);
+        *(uint16_t *)st_in.fpu = 0x37f;
+        *(uint32_t *)(st_in.fpu + 24) = 0x1f80;
+        st_in.rip = CODE + 0xffe;
+        st_in.flags = 2;
+        before();
+        exec_guest(both[i], &st_in, &st_tcg, code, len);
+        check(both[i], &st_tcg);
+    }
+}
+
+static void dma_before(void) { dma_done = false; }
+static void dma_check(struct machine *m, const struct state *s)
+{
+    CHECK(dma_done);
+    CHECK_EQ(s->r[X86_RAX], 0x11220000);
+}
+
+TEST(dma_while_translating)
+{
+    static const uint8_t code[] = { 0xb8, 0, 0, 0, 0x11, 0xcc };                             /* mov eax, 11000000h across a page end */
+    exec_setup();
+    exec_fe.translate = translate_and_dma;
+    run_both(code, sizeof code, dma_before, dma_check);
+    exec_fe.translate = x86_frontend.translate;
+}
+
+/* A loop that changes one of its own instructions each time round must not be translated as a whole each time. */
+static uint64_t insns_before;
+static void storm_before(void)
+{
+    st_in.r[X86_RCX] = 1000;
+    insns_before = exec_tcg.t->n.guest_insns + exec_interp.t->n.guest_insns;
+}
+
+static void storm_check(struct machine *m, const struct state *s)
+{
+    uint64_t made = exec_tcg.t->n.guest_insns + exec_interp.t->n.guest_insns - insns_before;
+    CHECK_EQ(s->r[X86_RAX], 1000 * 36);
+    CHECK_EQ(s->r[X86_RDX], 1000 * 999 / 2);
+    printf("# %llu guest instructions translated for 1000 rounds of 40\n", (unsigned long long)made);
+    CHECK(made < 5000);
+}
+
+TEST(code_storm)
+{
+    uint8_t code[128];
+    unsigned n = 0, inc;
+    exec_setup();
+    for (; n < 18 * 2; n += 2)
+        code[n] = 0xff, code[n + 1] = 0xc0;                                                  /* inc eax */
+    static const uint8_t change[] = { 0x81, 0xc2, 0, 0, 0, 0, 0xff, 0x05 };                  /* add edx, imm; inc dword imm */
+    memcpy(code + n, change, sizeof change);
+    n += sizeof change;
+    inc = n + 4;
+    int32_t to_imm = (int32_t)(18 * 2 + 2) - (int32_t)inc;
+    memcpy(code + n, &to_imm, 4);
+    for (n = inc; n < inc + 18 * 2; n += 2)
+        code[n] = 0xff, code[n + 1] = 0xc0;
+    code[n++] = 0xff, code[n++] = 0xc9;                                                      /* dec ecx; jnz */
+    code[n++] = 0x75, code[n] = (uint8_t)-(int)(n + 1), n++;
+    code[n++] = 0xcc;
+    run_both(code, n, storm_before, storm_check);
 }
 
 static unsigned of_100(unsigned n) { return n / (exec_no_tcg ? 4 : 1) * setting("DUET_CASES", 100) / 100; }

@@ -86,6 +86,57 @@ static void canonical(void)
     go0(bad_lgdt); EXPECT(13, 0, bad_lgdt_at);
 }
 
+/* Branches to what is not canonical: the fault is the branch's, with rip and rsp as before it. */
+CODE(far_away_jmp_m, "movabs $0x800000000000,%rbx; mov %rbx,0x300000\nfar_away_jmp_m_at: jmp *0x300000\n" CODE_END) LABEL(far_away_jmp_m_at);
+CODE(far_away_call, "movabs $0xffff7fffffffffff,%rbx; mov %rsp,%rbp; mov %rsp,-8(%rsp)\nfar_away_call_at: call *%rbx\n" CODE_END) LABEL(far_away_call_at);
+CODE(far_away_ret, "movabs $0x800000000000,%rbx; mov %rsp,%rbp; push %rbx; stc\nfar_away_ret_at: ret\n" CODE_END) LABEL(far_away_ret_at);
+CODE(far_away_retn, "movabs $0x1000000000000,%rbx; mov %rsp,%rbp; push %rbx\nfar_away_retn_at: ret $32\n" CODE_END) LABEL(far_away_retn_at);
+CODE(far_away_lret, "movabs $0x800000000000,%rbx; mov %rsp,%rbp; mov %cs,%eax; push %rax; push %rbx\nfar_away_lret_at: lretq\n" CODE_END)
+LABEL(far_away_lret_at);
+CODE(far_away_iret, "movabs $0x800000000000,%rbx; mov %rsp,%rbp; mov %ss,%eax; push %rax; push %rbp; pushf; mov %cs,%eax; push %rax; push %rbx\n"
+     "far_away_iret_at: iretq\n" CODE_END) LABEL(far_away_iret_at);
+CODE(far_away_ljmp, "movabs $0x800000000000,%rbx; mov %rbx,0x300000; mov %cs,%eax; mov %ax,0x300008\nfar_away_ljmp_at: rex.w ljmp *0x300000\n" CODE_END)
+LABEL(far_away_ljmp_at);
+CODE(far_away_lcall, "movabs $0x800000000000,%rbx; mov %rbx,0x300000; mov %cs,%eax; mov %ax,0x300008\nfar_away_lcall_at: rex.w lcall *0x300000\n" CODE_END)
+LABEL(far_away_lcall_at);
+
+/* Relative branches over the end of the lower half. */
+extern u64 pml4[512], pdpt[512];
+static u64 top_pd[512] __attribute__((aligned(4096)));
+#define TOP 0x7fffffffffc0ul
+static void go_top(const char *code, unsigned len)
+{
+    memcpy((void *)0x9fffc0, code, len);
+    struct regs r = base0((void *)TOP);
+    enter(&r); EXPECT(13, 0, TOP + len - 8); EQ(last.sp, r.sp);
+}
+
+static void branches(void)
+{
+    for (int ring = 0; ring < 4; ring += 3) {
+        void (*go)(void *) = ring ? go3 : go0;
+        u64 sp = ring ? (u64)user_stack_top - 256 : (u64)stack_top - 8192;
+        go(bad_jmp); EXPECT(13, 0, bad_jmp_at); EQ(last.sp, sp);
+        go(far_away_jmp_m); EXPECT(13, 0, far_away_jmp_m_at); EQ(last.sp, sp);
+        go(far_away_call); EXPECT(13, 0, far_away_call_at); EQ(last.sp, sp); EQ(*(u64 *)(sp - 8) == sp || !ring, 1);
+        go(far_away_ret); EXPECT(13, 0, far_away_ret_at); EQ(last.sp, sp - 8); EQ(last.fl & 1, 1);
+        go(far_away_retn); EXPECT(13, 0, far_away_retn_at); EQ(last.sp, sp - 8);
+        go(far_away_lret); EXPECT(13, 0, far_away_lret_at); EQ(last.sp, sp - 16);
+        go(far_away_iret); EXPECT(13, 0, far_away_iret_at); EQ(last.sp, sp - 40);
+        go(far_away_ljmp); EXPECT(13, 0, far_away_ljmp_at); EQ(last.sp, sp);
+        go(far_away_lcall); EXPECT(13, 0, far_away_lcall_at); EQ(last.sp, sp);
+    }
+    pml4[255] = pml4[0];
+    pdpt[511] = (u64)top_pd | 7;
+    top_pd[511] = 0x8000e7;
+    go_top("\x90\xe9\x00\x01\0\0\x90\x90\x90", 9);
+    go_top("\x90\xe8\x00\x01\0\0\x90\x90\x90", 9);
+    go_top("\xf9\x0f\x82\x00\x01\0\0\x90\x90", 9);
+    go_top("\x90\xeb\x7f\x90\x90\x90\x90\x90\x90", 9);
+    pdpt[511] = pml4[255] = 0;
+    WRITE_CR(3, READ_CR(3));
+}
+
 /* ---- SYSCALL ---- */
 CODE(syscall_, "syscall\nsyscall_next: mov %cs,%r8d; mov %ss,%r9d; pushf; pop %r12\n" CODE_END) LABEL(syscall_next);
 CODE(syscall_in, "mov %cs,%ebx; mov %ss,%edx; mov %rcx,%rsi; mov %r11,%rdi; pushf; pop %r10; mov %rsp,%rbp; sysretq\n")
@@ -328,6 +379,7 @@ void main(void)
     RUN(exceptions);
     RUN(ist);
     RUN(canonical);
+    RUN(branches);
     RUN(syscalls);
     RUN(sysenter);
     RUN(compat_mode);

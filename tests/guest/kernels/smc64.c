@@ -54,6 +54,20 @@ static void own_block(void)
 
 static void write_code(ul at, u8 imm) { ((u8 *)at)[0] = 0xb8; *(u32 *)(at + 1) = imm; ((u8 *)at)[5] = 0xcd; ((u8 *)at)[6] = 0x80; }
 
+/* A port that gives another byte at each read: the letters of the firmware configuration's signature. */
+CODE(ins_over, "mov $0x510,%edx; xor %eax,%eax; out %ax,%dx; inc %edx; lea ins_imm+1,%rdi; mov $4,%ecx\nins_imm: mov $0,%ebx; rep insb\n" CODE_END)
+LABEL(ins_imm);
+CODE(ins_one, "mov $0x510,%edx; xor %eax,%eax; out %ax,%dx; inc %edx; lea one_imm+1,%rdi\none_imm: mov $0,%bl; insb; in %dx,%al\n" CODE_END) LABEL(one_imm);
+static void ins_over_itself(void)
+{
+    for (int i = 0; i < 3; i++) {
+        *(u32 *)(ins_imm + 1) = 0;
+        go(ins_over, 0); EXPECT_END(); EQ(*(u32 *)(ins_imm + 1), 0x554d4551); EQ(last.cx, 0); EQ(last.di, ins_imm + 5);
+        one_imm[1] = 0;
+        go(ins_one, 0); EXPECT_END(); EQ(one_imm[1], 'Q'); EQ(last.ax & 0xff, 'E');
+    }
+}
+
 static void other_page(void)
 {
     for (int i = 0; i < 300; i++) {
@@ -120,10 +134,25 @@ static void across(void)
     }
 }
 
+/* Code in a device's registers: the counter of the HPET, which stands still, so it keeps what is written. */
+static void in_mmio(void)
+{
+    volatile u64 *counter = (u64 *)0xfed000f0ul;
+    *(volatile u64 *)0xfed00010ul = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        *counter = 0x80cd00000000b8ull | (u64)i << 8;
+        if (*counter != (0x80cd00000000b8ull | (u64)i << 8))
+            SKIP("no HPET");
+        go((void *)counter, 0); EXPECT_END(); EQ(last.ax, i);
+    }
+}
+
 void main(void);
 void main(void)
 {
     RUN(own_block);
+    RUN(ins_over_itself);
+    RUN(in_mmio);
     RUN(other_page);
     RUN(alias);
     RUN(remapped);
