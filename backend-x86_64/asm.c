@@ -255,6 +255,18 @@ void x64_pop(struct code_buf *c, unsigned r)
     x64_b(c, 0x58 | (r & 7));
 }
 
+void x64_nops(struct code_buf *c, unsigned bytes)
+{
+    static const uint8_t nop[9][9] = { { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0 }, { 0x0f, 0x1f, 0x40, 0 }, { 0x0f, 0x1f, 0x44, 0, 0 },
+        { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 }, { 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 } };
+    while (bytes) {
+        unsigned n = MIN(bytes, 9u);
+        for (unsigned i = 0; i < n; i++)
+            x64_b(c, nop[n - 1][i]);
+        bytes -= n;
+    }
+}
+
 void x64_jmp_m(struct code_buf *c, struct x64_mem m) { x64_rm(c, x64_wide(0xff, 4, 0), 4, m); }
 void x64_jmp_r(struct code_buf *c, unsigned r) { x64_rr(c, x64_wide(0xff, 4, 0), 4, r); }
 void x64_call_r(struct code_buf *c, unsigned r) { x64_rr(c, x64_wide(0xff, 4, 0), 2, r); }

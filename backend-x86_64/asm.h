@@ -75,6 +75,9 @@ void x64_jmp_m(struct code_buf *c, struct x64_mem m);
 void x64_jmp_r(struct code_buf *c, unsigned r);
 void x64_call_r(struct code_buf *c, unsigned r);
 
+void x64_nops(struct code_buf *c, unsigned bytes);                     /* as few instructions as do nothing for so many bytes */
+static inline void x64_align(struct code_buf *c, unsigned to) { x64_nops(c, -(unsigned)(uintptr_t)c->p & (to - 1)); }
+
 /* Jumps with a 32-bit displacement: return where it is, to be set by x64_patch_here / x64_set_rel32. */
 uint8_t *x64_jmp(struct code_buf *c);
 uint8_t *x64_jcc(struct code_buf *c, unsigned cc);

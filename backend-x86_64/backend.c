@@ -173,7 +173,6 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->fl_fresh = 0;
     x->fpu_known = x->fpu_dropped = false;
     x->c->same = 0;
-    x->loop.top = x->loop.over = NULL;
     find_last_uses(x);
     if (tb->hot)
         x64_find_groups(x);
@@ -189,6 +188,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
         if (check)
             check->to = tb->fpu_entry;
     }
+    x64_loop_gate(x);
     emit_body(x);
     if (x->overflow || x->c->p > x->c->end) {
         x->c->p = x->start;

@@ -98,10 +98,9 @@ static void count_until(struct x64_ctx *x, struct tb_count *n)
    another thread, and the processor must not fetch half of the new displacement. */
 static void align_link(struct code_buf *c, unsigned opcode)
 {
-    static const uint8_t nop[4][3] = {{0}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
-    unsigned off = (unsigned)((uintptr_t)c->p + opcode) & 15, n = off > 12 ? 16 - off : 0;
-    for (unsigned i = 0; i < n; i++)
-        x64_b(c, nop[n][i]);
+    unsigned off = (unsigned)((uintptr_t)c->p + opcode) & 15;
+    if (off > 12)
+        x64_nops(c, 16 - off);
 }
 
 /* The part of an exit from its body to its stub. */
@@ -175,7 +174,7 @@ static void jcc_exit_path(struct x64_ctx *x, struct x64_ool *o)
         x64_patch_here(x->c, at);
     }
     exit_body(x, e);
-    if (x->loop.over && !x->loop.top && x->loop.exit == e->n)
+    if (x->loop.over && x->loop.exit == e->n && !x->loop.top)
         x64_emit_loop(x, e);
 }
 
@@ -204,17 +203,15 @@ static void emit_jcc(struct x64_ctx *x)
         cc = x->in->sub;
     }
     struct tb_exit *e = new_exit(x);
-    bool loop = x64_loop_wanted(x, e->pc);
+    bool loop = x64_loop_wanted(x);
     align_link(x->c, 2);
     uint8_t *at = x64_jcc(x->c, (unsigned)cc);
     e->patch = (uint32_t)(at - x->start);
     struct x64_ool *o = x64_ool(x, jcc_exit_path);
     *o = (struct x64_ool){.emit = jcc_exit_path, .from = at, .in = x->in, .exit = e->n,
                           .way_from = x->loop.on ? (uint32_t)(x->loop.top - x->start) : x->tb->fpu_entry};
-    if (loop) {
-        e->rebuild = x->has_recipe;                /* the copy comes to this exit without EFLAGS */
+    if (loop)
         x64_loop_note(x, e);
-    }
 }
 
 static void emit_jmp(struct x64_ctx *x)

@@ -1,10 +1,9 @@
 /*
- * The tight copy of a loop that is one hot block: its body once more, without any check. The block's ordinary code runs the first turn and
- * fills the region descriptors; the backward exit, when linked to its own block, then leads here. The preheader asks, for every stream of accesses
- * (one base and index whose values change by constants from turn to turn), how many turns stay inside its descriptor; the smallest number,
- * at most TURNS, is the budget. While it lasts no access can fault, miss or be MMIO, nothing else can change the descriptors (there are no calls and
- * no slow paths inside), and pending work waits for at most TURNS turns. Then the exit's guard looks at pending work as ever.
- *
+ * The tight copy of a loop that is one hot block: its body once more, without any check. The block's entry leads to the copy's preheader, which asks, for
+ * every stream of accesses (one base and index whose values change by constants from turn to turn), how many turns stay inside its region descriptor. The
+ * smallest number, at most TURNS, is the budget. While it lasts no access can fault, miss or be MMIO, nothing else can change the descriptors (there are no
+ * calls and no slow paths inside), and pending work waits for at most TURNS turns. Then the turn goes on at the exit's guard, which looks at pending work
+ * as ever. When not even one turn is inside, the ordinary code runs, and fills the descriptors.
  * An access that jumps about (its ordinary code probes the TLB) is probed here too; when it misses, the turn goes on in the ordinary code, at the same
  * access.
  *
@@ -12,8 +11,9 @@
  * fewer of them taken, at last with none: then budget and addends are in env.
  *
  * Flags at the top of the copy: the budget's arithmetic loses EFLAGS. With a recipe (flags.c) the exit's flags can be rebuilt: the budget is counted
- * at the bottom. Without one, but when the block redefines flags before anything can show them, it is counted at the top, and the last turn is left
- * to the ordinary code, whose exit has its flags. Other blocks have no tight copy.
+ * at the bottom, and the first turn, whose flags came from outside, has a copy of its own if anything could show them. Without a recipe, but when the block
+ * redefines flags before anything can show them, the budget is counted at the top, and the last turn is left to the ordinary code, whose exit has its
+ * flags. Other blocks have no tight copy.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,22 +25,40 @@
 static const struct { uint8_t left, n_hosts, host[2]; } plans[] = {
     { RAX, 2, { R10, R11 } }, { RAX, 1, { R10 } }, { RAX, 0, { 0 } }, { R11, 0, { 0 } }, { NOREG, 0, { 0 } } };
 
-/* Is this a backward exit to the block's own start, at IR insn k, from a body that a tight copy can be made of? */
-bool x64_loop_wanted(const struct x64_ctx *x, uint64_t to)
+/* Is IR insn END a branch to the block's own start behind a body that a tight copy can be made of? */
+static bool is_loop(const struct x64_ctx *x, uint32_t end)
 {
-    if (!x->tb->hot || x->loop.on || x->loop.top || to != x->ir->pc || x->fs != FS_HOST || x->tb->key.cs_base)
+    const struct ir_insn *in = &x->ir->insn[end];
+    if (in->op != IR_jcc || ir_const_value(x->ir, in->a) != x->ir->pc)
         return false;
-    if (!x->has_recipe && x->tb->needs_flags)
-        return false;
-    for (uint32_t k = 0; k < x->k; k++) {
-        const struct ir_insn *in = &x->ir->insn[k];
+    for (uint32_t k = 0; k < end; k++) {
+        in = &x->ir->insn[k];
         unsigned attr = ir_opinfo[in->op].attr;
         if (in->op == IR_call || in->op == IR_label || in->op == IR_cmpxchg || in->op == IR_setpc || ((attr & CTL) && in->op != IR_jcc))
             return false;
-        if ((ir_is_temp(in->d) && x->last_use[in->d - IR_TEMP0] > x->k) || (ir_is_temp(in->e) && x->last_use[in->e - IR_TEMP0] > x->k))
+        if ((ir_is_temp(in->d) && x->last_use[in->d - IR_TEMP0] > end) || (ir_is_temp(in->e) && x->last_use[in->e - IR_TEMP0] > end))
             return false;
     }
     return true;
+}
+
+void x64_loop_gate(struct x64_ctx *x)
+{
+    struct x64_loop *l = &x->loop;
+    l->gate = l->over = l->top = NULL;
+    x->tb->tight = 0;
+    for (l->end = 0; l->end < x->ir->n && !is_loop(x, l->end); l->end++)
+        ;
+    if (!x->tb->hot || x->tb->key.cs_base || l->end == x->ir->n)
+        return;
+    l->gate = x64_jmp(x->c);
+    x64_patch_here(x->c, l->gate);
+    l->entry = x->c->p;
+}
+
+bool x64_loop_wanted(const struct x64_ctx *x)
+{
+    return x->loop.gate && !x->loop.on && !x->loop.over && x->k == x->loop.end && x->fs == FS_HOST && (x->has_recipe || !x->tb->needs_flags);
 }
 
 /* ---- streams ---- */
@@ -72,7 +90,7 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     }
     s->lo = MIN(s->lo, at);
     s->hi = MAX(s->hi, at + (int64_t)size);
-    s->store |= x64_mem_kind(x, in) != NM_READ;
+    s->store |= x64_mem_kind(x, in) != NM_READ || x->group[in - x->ir->insn].store;        /* after a miss, members trust their group's descriptor */
     return s;
 }
 
@@ -101,7 +119,7 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
 {
     struct x64_loop *l = &x->loop;
     int64_t off[IR_MAX_GLOBALS] = { 0 };
-    bool lost[IR_MAX_GLOBALS] = { 0 };
+    bool lost[IR_MAX_GLOBALS] = { 0 }, moved[IR_MAX_GLOBALS] = { 0 };
     l->n_streams = l->n_hosts = 0;
     for (uint32_t k = 0; k < end; k++) {
         const struct ir_insn *in = &x->ir->insn[k];
@@ -116,6 +134,7 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
             int64_t by;
             if (d == IR_NONE || !ir_is_global(d))
                 continue;
+            moved[d] = true;
             if (x64_is_step(x->ir, in, d, &by))
                 off[d] += by;
             else
@@ -125,8 +144,10 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
     for (struct x64_stream *s = l->stream; s < l->stream + l->n_streams; s++) {
         if (!steps(off, lost, s->base, 0, &s->step) || !steps(off, lost, s->index, s->scale, &s->step) || s->step > 1 << 20 || s->step < -(1 << 20))
             return false;
-        s->base_fixed = s->base != IR_NONE && !off[s->base];
-        s->index_fixed = s->index != IR_NONE && !off[s->index];
+        if (s->base != IR_NONE && s->lo != (int32_t)s->lo)
+            return false;
+        s->base_fixed = s->base != IR_NONE && !moved[s->base];
+        s->index_fixed = s->index != IR_NONE && !moved[s->index];
         s->region = (uint8_t)(1 + s->use + TCG_REGION_USES * x->ir->mem_bank + (s->store ? TCG_REGIONS : 0));
         give_host(l, s);
     }
@@ -204,18 +225,22 @@ static bool same_recipe(const struct x64_ctx *x, unsigned other) { return !memcm
 
 bool x64_loop_probed(const struct x64_ctx *x) { return x->loop.of[x->k] == LOOP_PROBED; }
 
+/* Values of temps that are under way, whose places the two codes need not agree on. */
+static bool temps_alive(const struct x64_ctx *x)
+{
+    return x->owner_valid[RAX] || x->owner_valid[R10] || x->owner_valid[R11] || (x->locked & BIT(R11)) || x->slots_used;
+}
+
 void x64_twin_note(struct x64_ctx *x)
 {
-    bool busy = x->owner_valid[RAX] || x->owner_valid[R10] || x->owner_valid[R11] || (x->locked & BIT(R11));
-    x->twin[x->k] = (struct x64_twin){ .at = busy ? NULL : x->c->p, .fs = x->fs, .recipe = (uint8_t)(x->n_recipes - 1) };
+    x->twin[x->k] = (struct x64_twin){ .at = temps_alive(x) ? NULL : x->c->p, .fs = x->fs, .recipe = (uint8_t)(x->n_recipes - 1) };
 }
 
 void x64_loop_miss(struct x64_ctx *x, uint8_t *from)
 {
     const struct x64_twin *t = &x->twin[x->k];
-    bool busy = x->owner_valid[RAX] || x->owner_valid[R10] || x->owner_valid[R11] || (x->locked & BIT(R11));
     bool rebuild = x->fs == FS_RECIPE && t->fs == FS_MEM;
-    if (busy || !t->at || (x->fs != t->fs && !rebuild) || (x->fs & FS_RECIPE && t->fs & FS_RECIPE && !same_recipe(x, t->recipe))) {
+    if (temps_alive(x) || !t->at || (x->fs != t->fs && !rebuild) || (x->fs & FS_RECIPE && t->fs & FS_RECIPE && !same_recipe(x, t->recipe))) {
         x->loop.bad = true;
         return;
     }
@@ -296,8 +321,8 @@ static void close_turn(struct x64_ctx *x, const uint8_t *turn)
         x->fs = 0;
 }
 
-/* The branch back to the top. */
-static void close_loop(struct x64_ctx *x, const struct tb_exit *e, const uint8_t *turn)
+/* The branch back to the top. END: where the copy of the first turn goes when there is no round behind it, or NULL. */
+static void close_loop(struct x64_ctx *x, const struct tb_exit *e, const uint8_t *turn, uint8_t *end)
 {
     struct code_buf *c = x->c;
     struct x64_loop *l = &x->loop;
@@ -305,21 +330,27 @@ static void close_loop(struct x64_ctx *x, const struct tb_exit *e, const uint8_t
         close_turn(x, turn);
         count_down(x);
         x64_jcc_to(c, CC_NS, l->top);
-        x64_jmp_to(c, x->start + (x->tb->needs_flags ? e->body : e->guard));
+        if (x->counting)                           /* the last copy's turn has the whole round's branch */
+            x->counts->to = (uint32_t)(c->p - x->start);
+        if (end)
+            x64_patch_here(c, end);
+        if (x->tb->needs_flags) {
+            x64_recipe_code(x, &x->recipe[l->recipe - 1]);
+            x64_spill_code(c, ENV_AT(flags));
+        }
+        x64_jmp_to(c, x->start + e->guard);
     } else if (x->counting) {
         close_turn(x, turn);
         x64_jmp_to(c, l->top);
+        x->counts->to = (uint32_t)(c->p - x->start);
     } else {
         x64_jcc_to(c, x->in->sub, l->top);
         x64_jmp_to(c, l->over);
     }
-    if (x->counting)                               /* the last copy's turn has the whole round's branch */
-        x->counts->to = (uint32_t)(c->p - x->start);
 }
 
-static void fresh_state(struct x64_ctx *x)
+static void fresh_state(struct x64_ctx *x, uint8_t fs)
 {
-    const struct x64_loop *l = &x->loop;
     memset(x->owner_valid, 0, sizeof x->owner_valid);
     memset(x->loc_reg, NOREG, x->ir->n_temps);
     memset(x->loc_slot, -1, x->ir->n_temps);
@@ -327,15 +358,26 @@ static void fresh_state(struct x64_ctx *x)
     x->locked = 0;
     x->c->same = 0;
     x->fl_fresh = 0;
-    x->fpu_known = l->fpu_known;
-    x->fs = l->recipe ? FS_RECIPE : 0;
-    x->has_recipe = l->recipe;
-    if (l->recipe)
-        x->recipe[x->n_recipes++] = x->recipe[l->recipe - 1];
+    x->fpu_known = x->loop.fpu_known;
+    x->fs = fs;
+    x->has_recipe = fs == FS_RECIPE;
+    if (fs == FS_RECIPE)
+        x->recipe[x->n_recipes++] = x->recipe[x->loop.recipe - 1];
 }
 
-/* Preheader and copy by plan; false when the body needs a register that the plan takes, or ends in another state than the ordinary code. */
-static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
+/* One turn up to its branch; false when it does not end as the ordinary code does. */
+static bool emit_turn(struct x64_ctx *x)
+{
+    const struct x64_loop *l = &x->loop;
+    for (uint32_t k = 0; k < l->end; k++)
+        x64_emit_insn(x, k);
+    x->k = l->end;
+    x->in = &x->ir->insn[l->end];
+    return x->fs == FS_HOST && !x->overflow && !l->bad;
+}
+
+/* rax = rounds of turns, counted as the copy's form wants it. */
+static void preheader(struct x64_ctx *x, bool first)
 {
     struct code_buf *c = x->c;
     struct x64_loop *l = &x->loop;
@@ -343,9 +385,12 @@ static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
     x64_mov_ri(c, RAX, TURNS);
     for (unsigned i = 0; i < l->n_streams; i++)
         limit_turns(x, &l->stream[i]);
-    if (l->copies > 1) {                           /* rounds of several turns; the one that is left over is for the ordinary code */
-        x64_alu_ri(c, X64_ADD, 4, RAX, 1);
+    if (l->copies > 1) {
+        if (!first)
+            x64_alu_ri(c, X64_ADD, 4, RAX, 1);
         x64_shift_ri(c, X64_SHR, 4, RAX, (unsigned)__builtin_ctz(l->copies));
+    }
+    if (l->copies > 1 && !first) {                 /* a turn that is left over is for the ordinary code */
         x64_alu_ri(c, X64_SUB, 4, RAX, 1);
         x64_jcc_to(c, CC_S, l->entry);
     }
@@ -358,35 +403,58 @@ static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
         n->from = n->code;
         n->to = (uint32_t)(c->p - x->start);
     }
-    fresh_state(x);
+}
+
+/* Registers that the plan takes. */
+static unsigned taken(const struct x64_loop *l)
+{
+    unsigned r = plans[l->plan].left == NOREG ? 0 : (unsigned)BIT(plans[l->plan].left);
+    for (unsigned i = 0; i < MIN(plans[l->plan].n_hosts, l->n_hosts); i++)
+        r |= (unsigned)BIT(plans[l->plan].host[i]);
+    return r;
+}
+
+/* Preheader and copy by plan; false when the body needs a register that the plan takes, or ends in another state than the ordinary code. */
+static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
+{
+    struct code_buf *c = x->c;
+    struct x64_loop *l = &x->loop;
+    bool first = l->recipe && x->tb->needs_flags;
+    uint8_t *turn, *end = NULL, *begin = NULL;
+    preheader(x, first);
+    c->touched = 0;
     l->bad = false;
-    uint8_t *begin = l->recipe ? NULL : x64_jmp(c);
+    if (first) {
+        turn = c->p;
+        fresh_state(x, FS_MEM);
+        if (!emit_turn(x) || c->touched & taken(l))
+            return false;
+        close_turn(x, turn);
+        count_down(x);
+        end = x64_jcc(c, CC_S);
+    }
+    if (!l->recipe)
+        begin = x64_jmp(c);
+    x64_align(c, 32);
     l->top = c->p;
     if (begin) {
         count_down(x);
         x64_jcc_to(c, CC_S, l->entry);
         x64_patch_here(c, begin);
     }
+    fresh_state(x, l->recipe ? FS_RECIPE : 0);
     c->touched = 0;
-    uint8_t *turn;
     for (unsigned copy = 1;; copy++) {
         turn = c->p;
-        for (uint32_t k = 0; k < l->end; k++)
-            x64_emit_insn(x, k);
-        x->k = l->end;
-        x->in = &x->ir->insn[l->end];
-        if (x->fs != FS_HOST || x->overflow || l->bad)
+        if (!emit_turn(x))
             return false;
         if (copy == l->copies)
             break;
         close_turn(x, turn);
     }
-    uint16_t taken = plans[l->plan].left == NOREG ? 0 : (uint16_t)BIT(plans[l->plan].left);
-    for (unsigned i = 0; i < MIN(plans[l->plan].n_hosts, l->n_hosts); i++)
-        taken |= (uint16_t)BIT(plans[l->plan].host[i]);
-    if (c->touched & taken)
+    if (c->touched & taken(l))
         return false;
-    close_loop(x, e, turn);
+    close_loop(x, e, turn, end);
     return true;
 }
 
@@ -394,11 +462,10 @@ void x64_loop_note(struct x64_ctx *x, const struct tb_exit *e)
 {
     struct x64_loop *l = &x->loop;
     l->exit = e->n;
-    l->end = x->k;
     l->over = x->c->p;
+    x->c->same = 0;                                /* the copy comes there with another r10 */
     l->fpu_known = x->fpu_known;
     l->recipe = x->has_recipe ? x->n_recipes : 0;
-    l->entry = x->start + (x->fpu_known ? x->tb->fpu_entry : 0);
 }
 
 /* Behind the code of exit e, which x64_loop_note was told of. */
@@ -411,12 +478,13 @@ void x64_emit_loop(struct x64_ctx *x, struct tb_exit *e)
     unsigned points = x->n_points, exits = x->n_exits, recipes = x->n_recipes, ool = x->n_ool;
     struct tb_count *counts = x->counts;
     uint8_t *at = x->c->p;
-    for (l->plan = 0; l->plan < ARRAY_SIZE(plans) && recipes < X64_MAX_RECIPES - 1; l->plan++) {
+    for (l->plan = 0; l->plan < ARRAY_SIZE(plans) && recipes < X64_MAX_RECIPES - 2; l->plan++) {
         l->on = true;
         bool done = emit_by_plan(x, e);
         l->on = false;
         if (done) {
-            e->loop = (uint32_t)(at - x->start);
+            x64_set_rel32(l->gate, at);
+            x->tb->tight = (uint32_t)(at - x->start);
             return;
         }
         x->c->p = at;
@@ -432,5 +500,4 @@ void x64_emit_loop(struct x64_ctx *x, struct tb_exit *e)
         if (x->overflow)
             break;
     }
-    l->top = NULL;
 }

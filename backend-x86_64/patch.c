@@ -12,7 +12,7 @@ void x64_link(struct tcg *t, struct tb *tb, unsigned n, struct tb *dest)
             x64_set_rel32(rw + e->patch, body);
         return;
     }
-    const uint8_t *to = dest == tb && e->loop ? rw + e->loop : dest->code - t->buf.rx_delta + (e->fpu_live ? dest->fpu_entry : 0);
+    const uint8_t *to = dest->code - t->buf.rx_delta + (e->fpu_live ? dest->fpu_entry : 0);
     if (e->gen)
         __builtin_memcpy(rw + e->gen, &e->gen_value, 4);
     x64_set_rel32(rw + e->link, to);

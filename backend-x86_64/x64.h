@@ -71,16 +71,17 @@ struct x64_loop {
     bool on;                           /* the copy is being emitted */
     bool bad;                          /* it cannot be made by this plan */
     bool fpu_known;
-    uint8_t *entry, *over, *top;       /* the block's ordinary entry; behind the ordinary code's backward exit; the copy */
+    uint8_t *gate;                     /* the jump at the block's entry: to the preheader, or just on; NULL: no loop */
+    uint8_t *entry, *over, *top;       /* the ordinary code; behind its branch back; the copy */
     uint8_t exit, plan, copies;        /* copies: turns in a round */
     unsigned recipe;                   /* 1 + the recipe of the flags at the exit; 0 none */
-    uint32_t end;                      /* the exit's IR insn */
+    uint32_t end;                      /* IR insn of the branch back */
     unsigned n_streams, n_hosts;
     struct x64_stream stream[8];
     uint8_t of[IR_MAX_INSNS];          /* stream of each access, or LOOP_PROBED */
 };
 
-/* Where an access's check begins in the ordinary code of a hot block, and where flags are there; at NULL: scratch registers hold values. */
+/* Where an access's check begins in the ordinary code of a hot block, and where flags are there; at NULL: temps hold values. */
 struct x64_twin { uint8_t *at; uint8_t fs, recipe; };
 
 struct x64_ctx;
@@ -182,7 +183,8 @@ unsigned x64_mem_kind(const struct x64_ctx *, const struct ir_insn *);   /* enum
 bool x64_is_step(const struct ir_block *, const struct ir_insn *, ir_ref d, int64_t *by);      /* d = d + constant */
 
 /* ---- loop.c: the copy of a hot loop that needs no checks ---- */
-bool x64_loop_wanted(const struct x64_ctx *, uint64_t to);               /* asked at a backward exit to guest pc TO */
+void x64_loop_gate(struct x64_ctx *);                                    /* at the block's entry: room to go to the copy, if it is a loop */
+bool x64_loop_wanted(const struct x64_ctx *);                            /* asked at each jcc: is it the loop's, and does its state suit? */
 void x64_loop_note(struct x64_ctx *, const struct tb_exit *);            /* its jcc has just been emitted */
 void x64_emit_loop(struct x64_ctx *, struct tb_exit *);                  /* its out-of-line code has just been emitted */
 struct x64_mem x64_loop_operand(struct x64_ctx *);

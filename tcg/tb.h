@@ -40,7 +40,6 @@ struct tb_count {
 struct tb_exit {
     uint32_t patch;          /* rel32 of the jump that starts this exit; 0 when body is fallen into */
     uint32_t body, guard, link, stub;
-    uint32_t loop;           /* where a link to the own block goes: its tight copy; 0 none */
     uint32_t gen;            /* imm32 of the code generation to compare, 0 when the target is in this page */
     uint32_t gen_value;      /* set before linking */
     uint64_t pc;             /* guest pc of the target */
@@ -64,6 +63,7 @@ struct tb {
     bool hot;                /* made with region descriptors */
     uint8_t samples, turns;
     uint8_t *code; uint32_t code_size;          /* rx address */
+    uint32_t tight;          /* offset of a loop's copy without checks (backend); 0 none */
     uint16_t fpu_entry;      /* offset of the entry for those who know that the FPU is the guest's */
     struct ir_guest_insn *guest;
     struct tb_point *points; unsigned n_points;
