@@ -5,7 +5,8 @@ mkdir -p /www
 head -c 30000 /dev/urandom >/www/blob
 httpd -p 127.0.0.1:8088 -h /www
 
-say() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "FAIL $2: $3"; fi; }
+now() { cut -d' ' -f1 /proc/uptime; }
+say() { echo "# $(now)"; if [ "$1" = 0 ]; then echo "ok $2"; else echo "FAIL $2: $3"; fi; }
 inner() { timeout 60 duet -accel kvm,kernel-irqchip=$chips "$@" -nographic </dev/null >/out 2>/err; status=$?; tr -d '\r' </out >/out.text; }
 
 for chips in off split on; do
