@@ -55,6 +55,11 @@ check: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=dbg unit
 	@tests/run
+# The KVM engine alone: on this host, and nested in a translated guest.
+check-kvm: deps
+	@$(MAKE) --no-print-directory all unit
+	@build/rel/tests/kvm_host
+	@tests/run kvm
 bench: deps
 	@$(MAKE) --no-print-directory all
 	@bench/run
@@ -62,4 +67,4 @@ bench: deps
 clean:
 	rm -rf build
 -include $(OBJ:.o=.d) $(UNIT:=.d)
-.PHONY: all unit deps demo check bench clean
+.PHONY: all unit deps demo check check-kvm bench clean

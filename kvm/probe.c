@@ -1,8 +1,8 @@
 /*
  * Is there a KVM, and is it worth having? Some hosts' /dev/kvm has no hardware behind it: it runs a guest's user code natively and emulates its
- * kernel an instruction at a time. A throw-away VM with one page of code tells: a loop at ring 0 in 64-bit mode, once to touch everything, once
+ * kernel an instruction at a time. A throw-away VM with one page of code tells: a loop at ring 0 in 64-bit mode, once to touch everything, then
  * against the clock. Hardware gives hundreds of millions of instructions a second, such an emulation about two.
- * Nothing stays behind: descriptors and mappings are closed. Takes a few milliseconds; the second loop is the larger part of it on a slow host.
+ * Nothing stays behind: descriptors and mappings are closed. Takes a few milliseconds; the timed loops are the larger part of it on a slow host.
  */
 #include "core/clock.h"
 #include "core/log.h"
@@ -17,9 +17,10 @@
 #include <unistd.h>
 
 #define API_VERSION 12
-#define ASSISTED_RATE 20000000u                /* between the two kinds by a factor of ten each way */
+#define ASSISTED_RATE 8000000u                 /* far above an emulation, far below hardware, entry and exit included */
 #define WARM_LOOPS 16
-#define TIMED_LOOPS 4000
+#define TIMED_LOOPS 1500
+#define TRIES 3                                /* the best counts: what else runs on the host may take the processor away */
 
 static const struct { int cap; const char *name; } needed[] = {
     { KVM_CAP_USER_MEMORY, "USER_MEMORY" }, { KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT" }, { KVM_CAP_EXT_CPUID, "EXT_CPUID" },
@@ -142,15 +143,16 @@ static void measure(struct kvm_probe *p, int dev)
     int ret = trial_open(&t, dev);
     int64_t ns = ret < 0 ? ret : trial_run(&t, WARM_LOOPS);
 
-    if (ns >= 0)
+    for (int i = 0; i < TRIES && ns >= 0 && p->rate < ASSISTED_RATE; i++) {
         ns = trial_run(&t, TIMED_LOOPS);
+        p->rate = ns < 0 ? 0 : MAX(p->rate, muldiv64(2 * TIMED_LOOPS, NS_PER_SEC, (uint64_t)MAX(ns, 1)));
+    }
     trial_close(&t);
     p->usable = ns >= 0;
     if (ns < 0) {
         snprintf(p->why, sizeof(p->why), "/dev/kvm cannot run a guest: %s", ns == -ENOTSUP ? "64-bit code does not run" : strerror((int)-ns));
         return;
     }
-    p->rate = muldiv64(2 * TIMED_LOOPS, NS_PER_SEC, (uint64_t)MAX(ns, 1));
     p->assisted = p->rate >= ASSISTED_RATE;
     snprintf(p->why, sizeof(p->why), "/dev/kvm %s (%.1f million ring-0 instructions a second)",
              p->assisted ? "has hardware assistance" : "emulates guest-kernel code", (double)p->rate / 1e6);

@@ -4,22 +4,6 @@
 # when all went well. With REFERENCE="qemu-system-x86_64 -accel ... -cpu ..." the same kernels run there instead, for comparison.
 . "$(dirname "$0")/lib.sh"
 
-src=tests/guest/kernels
-flags="-Os -ffreestanding -fno-stack-protector -fno-pic -fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -nostdlib -static -no-pie
-    -Wl,--build-id=none,-n,-T,$src/kernel.ld,--no-warn-rwx-segments"
-
-# make_kernel NAME: names that end in 64 run in 64-bit mode and are linked so, then wrapped as the 32-bit ELF that multiboot wants
-make_kernel() {
-    case $1 in
-    *64)
-        gcc -m64 -mno-red-zone -mcmodel=kernel $flags -o "$work/$1.elf" $src/start64.S $src/kit.c "$src/$1.c" &&
-            objcopy -O elf32-i386 "$work/$1.elf" "$work/$1"
-        ;;
-    *16) gcc -m32 $flags -o "$work/$1" "$src/$1.S" ;;
-    *) gcc -m32 $flags -o "$work/$1" $src/start32.S $src/kit.c "$src/$1.c" ;;
-    esac >"$work/$1.log" 2>&1
-}
-
 # run_kernel ENGINE NAME
 run_kernel() {
     case $2 in svm*) cpu="-cpu max,+svm" ;; *) cpu= ;; esac
@@ -31,7 +15,7 @@ run_kernel() {
     verdict "$1/$2" $? "status $status, last: $(tail -n 1 "$work/$1.$2" | cut -c1-100) $(tail -n 1 "$work/$1.$2.err")"
 }
 
-for kernel in prot32 long64 paging32 paging64 smc64 groups64 svm64 real16; do
+for kernel in prot32 long64 paging32 paging64 smc64 groups64 svm64 real16 exits16 exits32 exits64; do
     if ! make_kernel $kernel; then
         fail "$kernel" "cannot build it: $(tail -n 1 "$work/$kernel.log")"
         continue

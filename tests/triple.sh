@@ -2,11 +2,6 @@
 # Kernels that run into nothing: the machine resets, or with -no-reboot the program ends with status 0; it never crashes.
 . "$(dirname "$0")/lib.sh"
 
-# make_kernel KIND
-make_kernel() {
-    gcc -m32 -nostdlib -static -no-pie -Wl,--build-id=none,-Ttext=0x100000,-N,--no-warn-rwx-segments -DKIND="$1" -o "$work/kind$1" tests/guest/tiny.S
-}
-
 # run_kernel KIND OPTION...
 run_kernel() {
     kind=$1
@@ -19,7 +14,7 @@ run_kernel() {
 
 # resets NAME KIND: both ways
 resets() {
-    make_kernel "$2" || { fail "$1" "cannot assemble it"; return; }
+    make_tiny "$2" || { fail "$1" "cannot assemble it"; return; }
     run_kernel "$2"
     [ "$status" = 33 ] && [ "$said" = "boot again " ]
     verdict "$engine/$1_reset" $? "status $status, it said '$said'"
@@ -36,7 +31,7 @@ for engine in tcg interp; do
     resets bad_idt 6
     resets no_page_tables 7
     # A guest that halts for good stays, and ends in order when it is asked to.
-    make_kernel 4
+    make_tiny 4
     timeout -k 3 3 "$duet" -accel "$engine" -m 16 -kernel "$work/kind4" -nographic </dev/null >"$work/out" 2>"$work/err"
     status=$?
     [ $status = 124 ] && grep -aq boot "$work/out"

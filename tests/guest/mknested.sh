@@ -27,7 +27,7 @@ libraries() {
 cp -L "$duet" "$tree/bin/duet"
 libraries "$duet"
 for file; do
-    cp -L "$file" "$tree/"
+    cp -L "$file" "$tree/"; [ "${file##*/}" != qemu-system-x86_64 ] || ln -s /qemu-system-x86_64 "$tree/bin/"
     if [ -x "$file" ] && ldd "$file" >/dev/null 2>&1; then libraries "$file"; fi
 done
 cp "$run" "$tree/run.sh"

@@ -1,0 +1,24 @@
+# Runs in the outer guest: this program and QEMU in turns under -accel kvm (bench/kvm).
+dmesg -n 1
+qemu="qemu-system-x86_64 -L / -accel kvm -cpu host -nodefaults -vga none -display none -nic none"
+
+# engine WHO: the command's first words
+engine() {
+    case $1 in
+    qemu) echo "$qemu" ;;
+    *) echo "duet -display none -accel kvm,kernel-irqchip=${1#duet-}" ;;
+    esac
+}
+
+for round in 1 2 3; do
+    for who in qemu duet-on duet-split duet-off; do
+        echo "bench start_ms $who $(/timer 7 $(engine $who) -m 128 -bios /first.bin -device isa-debug-exit,iobase=0xf4,iosize=1)"
+    done
+done
+for round in 1 2 3; do
+    for who in qemu duet-on duet-off; do
+        $(engine $who) -m 64 -kernel /cost64 -serial stdio -device isa-debug-exit,iobase=0x501,iosize=1 </dev/null 2>&1 | tr -d '\r' |
+            sed -n "s/.*cost /bench ticks_/p" | sed "s/ \([0-9]*\)$/ $who \1/"
+    done
+done
+echo "bench: end"

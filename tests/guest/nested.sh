@@ -1,0 +1,44 @@
+# Runs in the outer guest (mknested.sh): the program under -accel kvm, with each place that the interrupt controllers can have. Every test is said
+# as the other tests do; what the inner guests print stays in between, for the log.
+dmesg -n 1
+mkdir -p /www
+head -c 30000 /dev/urandom >/www/blob
+httpd -p 127.0.0.1:8088 -h /www
+
+now() { cut -d' ' -f1 /proc/uptime; }
+say() { echo "# $(now)"; if [ "$1" = 0 ]; then echo "ok $2"; else echo "FAIL $2: $3"; fi; }
+inner() { timeout 60 duet -accel kvm,kernel-irqchip=$chips "$@" -nographic </dev/null >/out 2>/err; status=$?; tr -d '\r' </out >/out.text; }
+
+for chips in off split on; do
+    for kernel in exits16 exits32 exits64 smc64 groups64; do
+        inner -m 64 -kernel /$kernel -no-reboot -device isa-debug-exit,iobase=0x501,iosize=1
+        sed -n "s,^\(ok\|FAIL\|skip\) \(.*\),\1 nested/$chips/$kernel/\2,p" /out.text
+        grep -q '^end' /out.text && [ $status = 1 ]
+        say $? nested/$chips/$kernel "status $status $(tail -n 1 /err)"
+    done
+    for kind in 1 3 5 6 7; do
+        inner -m 16 -kernel /kind$kind -device isa-debug-exit,iobase=0xf4,iosize=4
+        [ $status = 33 ] && [ "$(grep -oE 'boot|again' /out.text | tr '\n' ' ')" = "boot again " ]
+        say $? nested/$chips/reset_$kind "status $status $(tail -n 1 /err)"
+        inner -m 16 -kernel /kind$kind -no-reboot
+        [ $status = 0 ] && [ "$(grep -oE 'boot|again' /out.text | tr '\n' ' ')" = "boot " ]
+        say $? nested/$chips/no_reboot_$kind "status $status $(tail -n 1 /err)"
+    done
+    inner -m 256 -kernel /vmlinuz-cloud -initrd /initrd-cloud.gz -append "console=ttyS0 panic=-1 quiet duet.run=devices.sh" -no-reboot \
+        -drive file=/disk.img,if=virtio,format=raw,snapshot=on -nic user,model=virtio-net-pci -device virtio-rng-pci
+    cat /out.text
+    [ $status = 0 ] && grep -q 'DUET-RESULT: ok' /out.text
+    say $? nested/$chips/linux "status $status $(tail -n 1 /err)"
+done
+
+# The same processor as the translator shows.
+chips=on
+inner -m 256 -cpu max -kernel /vmlinuz-cloud -initrd /initrd-cloud.gz -append "console=ttyS0 panic=-1 quiet duet.nonet duet.run=hello.sh" -no-reboot
+[ $status = 0 ] && grep -q 'DUET-RESULT: ok' /out.text
+say $? nested/cpu_max "status $status $(tail -n 1 /err)"
+
+# A KVM with hardware behind it is what auto takes.
+duet -accel auto -m 16 -kernel /kind1 -no-reboot -nographic </dev/null >/out 2>/err
+[ $? = 0 ] && grep -q 'using kvm: .*hardware assistance' /err
+say $? nested/auto "$(cat /err)"
+echo "nested: end"
