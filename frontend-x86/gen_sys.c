@@ -207,10 +207,12 @@ void gen_invlpg(struct x86_gen *g, const struct x86_insn *i)
     bool pcid = i->row->mnem == X86I_invpcid;
     struct ir_mem m = gen_mem(g, i, pcid ? 16 : 1, pcid ? GEN_R : GEN_NOCHECK);
     ir_ref at = gen_linear(g, &m);
-    if (pcid)
+    if (pcid) {
+        gen_svm_invpcid(g, gen_get(g, i, 0), at);
         gen_helper(g, H_invpcid, gen_get(g, i, 0), at, IR_NONE);
-    else
+    } else {
         gen_helper(g, H_invlpg, at, IR_NONE, IR_NONE);
+    }
     gen_lookup_next(g);
 }
 

@@ -203,7 +203,7 @@ static void instructions(void)
     }
 }
 
-CODE(hlt_at, "sti; hlt\nhlt_end:" VMMCALL) LABEL(hlt_end);
+PIECE(i_invpcid, "invpcid (%rbx),%rcx") CODE(hlt_at, "sti; hlt\nhlt_end:" VMMCALL) LABEL(hlt_end);
 CODE(rsm_at, "int $0x30\nint_end:" VMMCALL) LABEL(int_end);
 PIECE(cr0_ts, "mov %cr0,%rcx; or $8,%rcx; mov %rcx,%cr0") PIECE(cr0_wp, "mov %cr0,%rcx; xor $0x10000,%rcx\ncr0_wp_at: mov %rcx,%cr0") LABEL(cr0_wp_at);
 CODE(handler_at, VMMCALL)
@@ -221,6 +221,19 @@ static void more_instructions(void)
     EQ(vm.int_state & 1, 1);
     EQ(vm.next_rip, (ul)hlt_end);
     EQ(vm.rflags & 0x200, 0x200);
+    u32 id[4];
+    cpuid(7, 0, id);
+    for (int on = 0; on < 2 && id[1] >> 10 & 1; on++) {    /* the one that tells its operands */
+        prepare(i_invpcid);
+        gr.bx = (ul)guest_stack;
+        gr.cx = 2;
+        memset(guest_stack, 0, 16);
+        intercept(0xa2, on);
+        run();
+        EXIT(on ? 0xa2 : VMCALL, on ? i_invpcid : i_invpcid_end);
+        EQ(vm.info1, on ? (ul)guest_stack : 0);
+        EQ(vm.info2, on ? 2 : 0);
+    }
     prepare(rsm_at);
     intercept(INTN, 1);
     run();
