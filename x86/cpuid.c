@@ -152,7 +152,8 @@ int x86_cpuid_model(struct x86_cpuid *id, const char *spec)
     drop_dependents(id);
     if (!id->vendor[0])
         memcpy(id->vendor, x86_has(id, FEAT_svm) ? VENDOR_AMD : VENDOR_INTEL, 12);
-    id->signature = x86_is_amd(id) ? 0x00b00f00 : 0x000106ca;
+    id->amd = !memcmp(id->vendor, VENDOR_AMD, 12);
+    id->signature = id->amd ? 0x00b00f00 : 0x000106ca;
     unsigned mhz = (unsigned)((x86_tsc_hz() + 5000000) / 10000000);
     snprintf(id->brand, sizeof(id->brand), "Duet Virtual CPU @ %u.%02uGHz", mhz / 100, mhz % 100);
     return 0;
@@ -270,7 +271,7 @@ static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t out[4])
         break;
     case 0x80000001:
         leaf_features(id, leaf, 0, out);
-        if (!x86_code64(cpu) && !x86_is_amd(id))
+        if (!x86_code64(cpu) && !id->amd)
             out[3] &= ~(1u << 11);                         /* Intel: SYSCALL is there in 64-bit code only */
         break;
     case 0x80000002: case 0x80000003: case 0x80000004:
@@ -302,11 +303,6 @@ static void leaf_hypervisor(uint32_t leaf, uint32_t out[4])
         out[0] = (uint32_t)(x86_tsc_hz() / 1000);
         out[1] = APIC_BUS_KHZ;
     }
-}
-
-bool x86_is_amd(const struct x86_cpuid *id)
-{
-    return !memcmp(id->vendor, VENDOR_AMD, 12);
 }
 
 void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])

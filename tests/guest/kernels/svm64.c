@@ -698,10 +698,38 @@ static void switches(void)
     put("# "); put_dec((unsigned)each); put(" ticks for VMRUN and #VMEXIT\n");
 }
 
+/* ---- what else an AMD does its own way ---- */
+CODE(call_at, "syscall\ncall_end: ud2\n") LABEL(call_end);
+CODE(sysenter_at, "sysenter\n") CODE(lstar_at, "nop\n" CODE_END) CODE(cstar_at, "nop; nop\n" CODE_END)
+static void amd_calls(void)
+{
+    struct regs r = { .ip = (ul)call_at, .cs = 0x2b, .ds = 0x23, .es = 0x23, .ss = 0x23, .fl = 0x202, .sp = (ul)user_stack_top - 64 };
+    u64 efer = rdmsr(EFER);
+    wrmsr(EFER, efer | 1);
+    wrmsr(0xc0000081, 8ull << 32 | 0x1bull << 48);
+    wrmsr(0xc0000082, (ul)lstar_at);
+    wrmsr(0xc0000083, (ul)cstar_at);
+    wrmsr(0xc0000084, 0x200);
+    enter(&r);
+    EXPECT(0x80, 0, (ul)lstar_at + 3);
+    EQ(last.cx, (ul)call_end);
+    r.cs = 0x1b;                                           /* compatibility mode */
+    enter(&r);
+    EXPECT(0x80, 0, (ul)cstar_at + 4);
+    EQ(last.cx, (ul)call_end);
+    EQ(last.r11, 0x202);
+    EQ(last.fl & 0x200, 0);
+    EQ(last.cs, 8);
+    r.ip = (ul)sysenter_at;
+    enter(&r);
+    EXPECT(6, 0, sysenter_at);
+    wrmsr(EFER, efer);
+}
+
 int main(void)
 {
     RUN(unavailable); RUN(registers); RUN(user_mode); RUN(invalid); RUN(instructions); RUN(more_instructions); RUN(exceptions); RUN(ports); RUN(msrs);
     RUN(inject); RUN(virtual_interrupts); RUN(physical_interrupts); RUN(tsc_offset); RUN(load_and_save); RUN(nested_faults); RUN(nested_tables);
-    RUN(nested_changes); RUN(unpaged_guest); RUN(switches);
+    RUN(nested_changes); RUN(unpaged_guest); RUN(amd_calls); RUN(switches);
     finish();
 }
