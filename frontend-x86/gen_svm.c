@@ -26,7 +26,10 @@ static void check(struct x86_gen *g, unsigned code)
 static void check_mov(struct x86_gen *g, const struct x86_insn *i, unsigned read_code, unsigned kind)
 {
     bool write = i->o[0].kind == kind;
-    check(g, read_code + (write ? 0x10 + i->o[0].reg : i->o[1].reg));
+    unsigned n = i->o[write ? 0 : 1].reg;
+    if (kind == OK_CR ? !gen_cr_exists(g, n) : n > 7)
+        return;                                            /* #UD comes first */
+    check(g, read_code + (write ? 0x10 : 0) + n);
 }
 
 void gen_svm_cr0(struct x86_gen *g, ir_ref v, bool lmsw)

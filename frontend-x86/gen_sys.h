@@ -8,6 +8,7 @@ GEN(gen_mov_dr); GEN(gen_clts); GEN(gen_lmsw); GEN(gen_smsw); GEN(gen_dtr); GEN(
 GEN(gen_swapgs); GEN(gen_cpuid); GEN(gen_rdtsc); GEN(gen_msr); GEN(gen_hlt); GEN(gen_invlpg); GEN(gen_cache); GEN(gen_monitor); GEN(gen_xcr);
 GEN(gen_rdrand); GEN(gen_rdpid); GEN(gen_clac); GEN(gen_fsgsbase); GEN(gen_fence); GEN(gen_rsm); GEN(gen_vmcall); GEN(gen_svm);
 #undef GEN
+bool gen_cr_exists(const struct x86_gen *, unsigned n);
 /* gen_svm.c: intercepts that want the operands; in a guest only. */
 void gen_svm_cr0(struct x86_gen *, ir_ref v, bool lmsw);
 void gen_svm_invpcid(struct x86_gen *, ir_ref type, ir_ref at);

@@ -683,6 +683,34 @@ static void unpaged_guest(void)
     FAULT(0x109, 4 | FINAL, 0x2000);
 }
 
+/* Legacy protected mode without paging of its own: a far jump and an interrupt through task gates. */
+static void task_switch(void)
+{
+    static const u8 jump[] = { 0xea, 0, 0, 0, 0, 0x38, 0 }, soft[] = { 0xcd, 0x31 };
+    u64 free = gdt[7];
+    gdt[7] = SEG_DESC((ul)tss, 103, 0x89, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        nested(0);
+        npt[2] = (PA + 0x4000) | 7;
+        memcpy((void *)(PA + 0x4100), i ? soft : jump, i ? sizeof soft : sizeof jump);
+        ((u64 *)(PA + 0x4800))[0x31] = 0x0000e50000380000ull;          /* task gate, DPL 3 */
+        vm.efer = 0x1000;
+        vm.cr0 = 0x11;
+        vm.cr4 = 0;
+        vm.cs = (struct seg){ 0x18, 0xc9b, 0xffffffff, 0 };
+        vm.idt = (struct seg){ 0, 0, 0x7ff, GPA + 0x2800 };
+        vm.rsp = GPA + 0x2800;
+        vm.rip = GPA + 0x2100;
+        intercept(0x7d, 1);
+        run();
+        EXIT(0x7d, GPA + 0x2100);
+        EQ(vm.info1, 0x38);
+        EQ(vm.info2, i ? 0 : 1ull << 38);
+        EQ(vm.int_info, i ? 0x80000431 : 0);
+    }
+    gdt[7] = free;
+}
+
 /* How long a world switch takes: told, not judged. */
 static void switches(void)
 {
@@ -730,6 +758,6 @@ int main(void)
 {
     RUN(unavailable); RUN(registers); RUN(user_mode); RUN(invalid); RUN(instructions); RUN(more_instructions); RUN(exceptions); RUN(ports); RUN(msrs);
     RUN(inject); RUN(virtual_interrupts); RUN(physical_interrupts); RUN(tsc_offset); RUN(load_and_save); RUN(nested_faults); RUN(nested_tables);
-    RUN(nested_changes); RUN(unpaged_guest); RUN(amd_calls); RUN(switches);
+    RUN(nested_changes); RUN(unpaged_guest); RUN(task_switch); RUN(amd_calls); RUN(switches);
     finish();
 }
