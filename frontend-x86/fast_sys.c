@@ -2,14 +2,15 @@
  * System helpers that kernels call all the time, compiled with general registers only: they run while the guest owns the host FPU.
  *
  * SYSCALL SYSRET SYSENTER SYSEXIT, SWAPGS, STI and its shadow, MOV CR3 in long mode, RDTSC(P), RDRAND, RDPID, CLAC/STAC, FSGSBASE. They may
- * call only [regs] functions of the softmmu, x86/tsc.c, x86/state.c and raising (which saves the FPU itself). We are an Intel: SYSCALL
- * and SYSRET in 64-bit code only, and SYSRET's #GP for a non-canonical target comes at CPL 0. SDM vol. 2 by name.
+ * call only [regs] functions of the softmmu, x86/tsc.c, x86/state.c and raising (which saves the FPU itself). Intel and AMD differ in
+ * where SYSCALL and SYSENTER exist, and in what SYSRET checks: the CPU model decides. SDM vol. 2 by name.
  */
 #pragma GCC target("general-regs-only")
 #include "frontend-x86/helper_sys.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
 #include "tcg/env.h"
+#include "x86/cpuid.h"
 
 #define FLAT_ATTR (SEG_P | SEG_S | SEG_RW | SEG_A | SEG_G)
 
@@ -37,31 +38,44 @@ static void enter(struct x86_cpu *cpu, uint32_t cs, uint32_t ss, bool code64, un
     x86_look_again(cpu);
 }
 
+/* An AMD has SYSCALL and SYSRET in compatibility and legacy protected mode too, an Intel in 64-bit code only. */
+static void syscall_enabled(struct x86_cpu *cpu)
+{
+    if (!(cpu->efer & EFER_SCE) || !(cpu->cr0 & CR0_PE) || (!x86_code64(cpu) && !cpu->cpuid->amd))
+        x86_raise(cpu, X86_UD);
+}
+
 /* a: next rip */
 uint64_t helper_syscall(struct x86_cpu *cpu, uint64_t next, uint64_t unused1, uint64_t unused2)
 {
-    if (!(cpu->efer & EFER_SCE) || !x86_code64(cpu))
-        x86_raise(cpu, X86_UD);
+    syscall_enabled(cpu);
     uint64_t flags = x86_get_rflags(cpu) & ~(uint64_t)RF_RF;
     uint32_t cs = cpu->star >> 32 & 0xfffc;
     cpu->regs[X86_RCX] = next;
-    cpu->regs[X86_R11] = flags;
-    x86_set_rflags(cpu, flags & ~cpu->sfmask);
-    cpu->rip = cpu->lstar;
-    enter(cpu, cs, cs + 8, true, 0);
+    if (x86_long_mode(cpu)) {
+        cpu->regs[X86_R11] = flags;
+        x86_set_rflags(cpu, flags & ~cpu->sfmask);
+        cpu->rip = x86_code64(cpu) ? cpu->lstar : cpu->cstar;
+    } else {
+        cpu->rflags &= ~(uint64_t)(RF_VM | RF_IF | RF_RF);
+        cpu->rip = (uint32_t)cpu->star;
+    }
+    enter(cpu, cs, cs + 8, x86_long_mode(cpu), 0);
     return 0;
 }
 
-/* a: operand size, 4 or 8 */
+/* a: operand size, 4 or 8. An AMD looks at a 64-bit target only when it is there. */
 uint64_t helper_sysret(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, uint64_t unused2)
 {
-    if (!(cpu->efer & EFER_SCE) || !x86_code64(cpu))
-        x86_raise(cpu, X86_UD);
+    syscall_enabled(cpu);
     uint64_t rip = size == 8 ? cpu->regs[X86_RCX] : (uint32_t)cpu->regs[X86_RCX];
-    if (cpu->cpl || !x86_canonical(rip))
+    if (cpu->cpl || (!cpu->cpuid->amd && !x86_canonical(rip)))
         gp0(cpu);
     uint32_t base = cpu->star >> 48;
-    x86_set_rflags(cpu, (cpu->regs[X86_R11] & 0x3c7fd7) | 2);
+    if (x86_long_mode(cpu))
+        x86_set_rflags(cpu, (cpu->regs[X86_R11] & 0x3c7fd7) | 2);
+    else
+        cpu->rflags |= RF_IF;
     cpu->rip = rip;
     enter(cpu, base + (size == 8 ? 16 : 0), base + 8, size == 8, 3);
     if (cpu->rflags & RF_TF)                         /* as if SYSCALL had just been stepped over */
@@ -69,10 +83,18 @@ uint64_t helper_sysret(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, uin
     return 0;
 }
 
+/* An AMD has SYSENTER and SYSEXIT in legacy mode only. */
+static void sysenter_enabled(struct x86_cpu *cpu)
+{
+    if (x86_long_mode(cpu) && cpu->cpuid->amd)
+        x86_raise(cpu, X86_UD);
+}
+
 uint64_t helper_sysenter(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     bool lma = x86_long_mode(cpu);
     uint32_t cs = cpu->sysenter_cs & 0xfffc;
+    sysenter_enabled(cpu);
     if (!(cpu->cr0 & CR0_PE) || !cs)
         gp0(cpu);
     cpu->rflags &= ~(uint64_t)(RF_VM | RF_IF | RF_RF);
@@ -87,6 +109,7 @@ uint64_t helper_sysexit(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, ui
 {
     uint32_t cs = cpu->sysenter_cs & 0xfffc;
     bool to64 = size == 8;
+    sysenter_enabled(cpu);
     if (!(cpu->cr0 & CR0_PE) || !cs || cpu->cpl)
         gp0(cpu);
     if (to64 && (!x86_canonical(cpu->regs[X86_RDX]) || !x86_canonical(cpu->regs[X86_RCX])))

@@ -15,7 +15,7 @@ static const uint8_t exit_code[X86I_COUNT] = {
     [X86I_invd] = SVM_INVD, [X86I_pause] = SVM_PAUSE, [X86I_hlt] = SVM_HLT, [X86I_invlpg] = SVM_INVLPG, [X86I_invlpga] = SVM_INVLPGA,
     [X86I_vmrun] = SVM_VMRUN, [X86I_vmmcall] = SVM_VMMCALL, [X86I_vmload] = SVM_VMLOAD, [X86I_vmsave] = SVM_VMSAVE, [X86I_stgi] = SVM_STGI,
     [X86I_clgi] = SVM_CLGI, [X86I_rdtscp] = SVM_RDTSCP, [X86I_int1] = SVM_ICEBP, [X86I_wbinvd] = SVM_WBINVD, [X86I_xsetbv] = SVM_XSETBV,
-    [X86I_invpcid] = SVM_INVPCID, [X86I_clts] = SVM_CR_WRITE, [X86I_lmsw] = SVM_CR_WRITE };
+    [X86I_clts] = SVM_CR_WRITE, [X86I_lmsw] = SVM_CR_WRITE };
 
 static void check(struct x86_gen *g, unsigned code)
 {
@@ -26,13 +26,22 @@ static void check(struct x86_gen *g, unsigned code)
 static void check_mov(struct x86_gen *g, const struct x86_insn *i, unsigned read_code, unsigned kind)
 {
     bool write = i->o[0].kind == kind;
-    check(g, read_code + (write ? 0x10 + i->o[0].reg : i->o[1].reg));
+    unsigned n = i->o[write ? 0 : 1].reg;
+    if (kind == OK_CR ? !gen_cr_exists(g, n) : n > 7)
+        return;                                            /* #UD comes first */
+    check(g, read_code + (write ? 0x10 : 0) + n);
 }
 
 void gen_svm_cr0(struct x86_gen *g, ir_ref v, bool lmsw)
 {
     if (g->mode & XM_GUEST)
         gen_helper(g, H_svm_cr0, v, gen_const(g, g->next), gen_const(g, lmsw));
+}
+
+void gen_svm_invpcid(struct x86_gen *g, ir_ref type, ir_ref at)
+{
+    if (g->mode & XM_GUEST)
+        gen_helper(g, H_svm_invpcid, type, at, gen_const(g, g->next));
 }
 
 static void check_io(struct x86_gen *g, const struct x86_insn *i)

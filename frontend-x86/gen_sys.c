@@ -37,11 +37,16 @@ static void read_cr(struct x86_gen *g, const struct x86_insn *i, unsigned n)
         gen_put(g, i, 0, gen_helper_val(g, H_read_cr, gen_const(g, n), IR_NONE, IR_NONE));
 }
 
+bool gen_cr_exists(const struct x86_gen *g, unsigned n)
+{
+    return n == 0 || (n >= 2 && n <= 4) || (n == 8 && gen_code64(g));
+}
+
 void gen_mov_cr(struct x86_gen *g, const struct x86_insn *i)
 {
     bool write = i->o[0].kind == OK_CR;
     unsigned n = i->o[write ? 0 : 1].reg;
-    if (n > 8 || n == 1 || (n > 4 && n < 8) || (n == 8 && !gen_code64(g))) {
+    if (!gen_cr_exists(g, n)) {
         gen_undef(g);
         return;
     }
@@ -207,10 +212,12 @@ void gen_invlpg(struct x86_gen *g, const struct x86_insn *i)
     bool pcid = i->row->mnem == X86I_invpcid;
     struct ir_mem m = gen_mem(g, i, pcid ? 16 : 1, pcid ? GEN_R : GEN_NOCHECK);
     ir_ref at = gen_linear(g, &m);
-    if (pcid)
+    if (pcid) {
+        gen_svm_invpcid(g, gen_get(g, i, 0), at);
         gen_helper(g, H_invpcid, gen_get(g, i, 0), at, IR_NONE);
-    else
+    } else {
         gen_helper(g, H_invlpg, at, IR_NONE, IR_NONE);
+    }
     gen_lookup_next(g);
 }
 

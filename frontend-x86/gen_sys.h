@@ -8,8 +8,10 @@ GEN(gen_mov_dr); GEN(gen_clts); GEN(gen_lmsw); GEN(gen_smsw); GEN(gen_dtr); GEN(
 GEN(gen_swapgs); GEN(gen_cpuid); GEN(gen_rdtsc); GEN(gen_msr); GEN(gen_hlt); GEN(gen_invlpg); GEN(gen_cache); GEN(gen_monitor); GEN(gen_xcr);
 GEN(gen_rdrand); GEN(gen_rdpid); GEN(gen_clac); GEN(gen_fsgsbase); GEN(gen_fence); GEN(gen_rsm); GEN(gen_vmcall); GEN(gen_svm);
 #undef GEN
-/* gen_svm.c: a write of CR0, before it is made; in a guest only. */
+bool gen_cr_exists(const struct x86_gen *, unsigned n);
+/* gen_svm.c: intercepts that want the operands; in a guest only. */
 void gen_svm_cr0(struct x86_gen *, ir_ref v, bool lmsw);
+void gen_svm_invpcid(struct x86_gen *, ir_ref type, ir_ref at);
 /* Shared by both files. */
 void gen_helper(struct x86_gen *, enum x86_helper, ir_ref a, ir_ref b, ir_ref c);
 ir_ref gen_helper_val(struct x86_gen *, enum x86_helper, ir_ref a, ir_ref b, ir_ref c);

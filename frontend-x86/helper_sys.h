@@ -72,6 +72,7 @@ uint64_t helper_invlpga(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_set_gif(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_svm_check(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_svm_cr0(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_svm_invpcid(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_svm_msr(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_svm_io(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 /* CR4 bits that this CPU model has. */

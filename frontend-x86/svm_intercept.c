@@ -62,6 +62,14 @@ uint64_t helper_svm_cr0(struct x86_cpu *cpu, uint64_t v, uint64_t next, uint64_t
     return 0;
 }
 
+/* a: type, b: linear address of the descriptor, c: next rip. This one tells its operands. */
+uint64_t helper_svm_invpcid(struct x86_cpu *cpu, uint64_t type, uint64_t at, uint64_t next)
+{
+    if (svm_intercepted(cpu, SVM_INVPCID))
+        svm_raise_exit(cpu, SVM_INVPCID, at, type, next);
+    return 0;
+}
+
 /* Two bits an MSR, read and write, in three ranges of 2000h; all others are intercepted. */
 static bool msr_intercepted(struct x86_cpu *cpu, uint32_t msr, bool write)
 {

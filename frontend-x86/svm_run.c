@@ -165,6 +165,7 @@ static void load_guest(struct x86_cpu *cpu, const uint8_t *v)
     if (cpu->efer & EFER_LME && cpu->cr0 & CR0_PG)
         cpu->efer |= EFER_LMA;
     cpu->cpl = !(cpu->cr0 & CR0_PE) ? 0 : x86_vm86(cpu) ? 3 : cpu->cpl & 3;
+    cpu->dr[4] = 0;                                /* hits of the host's breakpoints (fast_sys.c) */
     cpu->dr[6] = (cpu->dr[6] & 0xe00f) | 0xffff0ff0;
     cpu->dr[7] = (cpu->dr[7] & 0xffff23ff) | 0x400;
     cpu->intr_shadow = v[VMCB_INT_STATE] & 1;

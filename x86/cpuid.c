@@ -167,7 +167,8 @@ int x86_cpuid_model(struct x86_cpuid *id, const char *spec)
         return -EINVAL;
     if (!id->vendor[0])
         memcpy(id->vendor, x86_has(id, FEAT_svm) ? VENDOR_AMD : VENDOR_INTEL, 12);
-    id->signature = x86_is_amd(id) ? 0x00b00f00 : 0x000106ca;
+    id->amd = !memcmp(id->vendor, VENDOR_AMD, 12);
+    id->signature = id->amd ? 0x00b00f00 : 0x000106ca;
     name_brand(id);
     return 0;
 }
@@ -199,6 +200,7 @@ int x86_cpuid_adopt(struct x86_cpuid *id, const char *spec, x86_leaf_fn *leaf, v
     memcpy(id->vendor + 4, &out[3], 4);
     memcpy(id->vendor + 8, &out[2], 4);
     leaf(opaque, 1, 0, out);
+    id->amd = !memcmp(id->vendor, VENDOR_AMD, 12);
     id->signature = out[0];
     name_brand(id);
     return apply_words(id, spec);
@@ -326,7 +328,7 @@ static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t out[4])
         break;
     case 0x80000001:
         leaf_features(id, leaf, 0, out);
-        if (!x86_code64(cpu) && !x86_is_amd(id))
+        if (!x86_code64(cpu) && !id->amd)
             out[3] &= ~(1u << 11);                         /* Intel: SYSCALL is there in 64-bit code only */
         break;
     case 0x80000002: case 0x80000003: case 0x80000004:
@@ -358,11 +360,6 @@ static void leaf_hypervisor(uint32_t leaf, uint32_t out[4])
         out[0] = (uint32_t)(x86_tsc_hz() / 1000);
         out[1] = APIC_BUS_KHZ;
     }
-}
-
-bool x86_is_amd(const struct x86_cpuid *id)
-{
-    return !memcmp(id->vendor, VENDOR_AMD, 12);
 }
 
 void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])

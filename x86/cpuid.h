@@ -11,7 +11,7 @@ enum x86_feat {
     FEAT_COUNT
 };
 
-struct x86_cpuid { uint64_t feats[(FEAT_COUNT + 63) / 64]; char brand[49]; char vendor[13]; uint32_t signature; };
+struct x86_cpuid { uint64_t feats[(FEAT_COUNT + 63) / 64]; char brand[49]; char vendor[13]; bool amd; uint32_t signature; };     /* amd: in manners too */
 
 /* A model by name ("max", "duet64", "qemu64"): everything that the translator implements and the host can pass through. 0 or -EINVAL. */
 int x86_cpuid_model(struct x86_cpuid *, const char *spec);
@@ -23,7 +23,6 @@ void x86_cpuid_restrict(struct x86_cpuid *, x86_leaf_fn *, void *opaque);
 int x86_cpuid_adopt(struct x86_cpuid *, const char *spec, x86_leaf_fn *, void *opaque);
 /* Takes from a processor's leaf the features that have names and that the model lacks. */
 void x86_cpuid_mask(const struct x86_cpuid *, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
-bool x86_is_amd(const struct x86_cpuid *);
 bool x86_has(const struct x86_cpuid *, enum x86_feat);
 void x86_cpuid(struct x86_cpu *, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);   /* eax ebx ecx edx */
 #endif

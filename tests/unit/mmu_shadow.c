@@ -23,7 +23,7 @@ enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80 };
 #define FIX_L2 0x1e1000ull
 #define DIRECT 0xffffff8000000000ull    /* all RAM by large pages, supervisor only */
 
-struct guest { uint64_t root; unsigned mode; bool paging; };
+struct guest { uint64_t root; unsigned mode; bool paging; unsigned context; };
 static struct guest g;
 static struct aspace *as;
 static struct region ram, rom, io;
@@ -39,6 +39,24 @@ static uint64_t seed = 88172645463325252ull;
 
 static uint64_t rnd(void) { seed ^= seed << 13; seed ^= seed >> 7; seed ^= seed << 17; return seed; }
 static uint64_t *entry_at(gpa_t a) { return (uint64_t *)(ram.host + a); }
+
+/* Contexts 1 and 2 have a second translation of their own that moves pages of data about; it is tracked by nobody. */
+static uint8_t second[3][RAM_SIZE >> 12];
+
+static void through_second(gva_t va, struct mmu_walk *w)
+{
+    if (w->page_bits > 12) {
+        for (unsigned i = w->n_entries++; i; i--) {
+            w->entry[i] = w->entry[i - 1];
+            w->entry_bits[i] = w->entry_bits[i - 1];
+        }
+        w->entry[0] = (w->entry[1] & PAGE_MASK) + (va >> 12 & 511) * 8;
+        w->page_bits = w->entry_bits[0] = 12;
+    }
+    w->context = g.context;
+    if (w->gpa >= 0x400000 && w->gpa < RAM_SIZE)
+        w->gpa ^= (uint64_t)second[g.context][w->gpa >> 12] << 12;
+}
 
 static int walk_common(gva_t va, int acc, unsigned mode, struct mmu_walk *w, bool set)
 {
@@ -88,12 +106,14 @@ static int walk_common(gva_t va, int acc, unsigned mode, struct mmu_walk *w, boo
         gpa_t t = w->entry[i]; w->entry[i] = w->entry[n - 1 - i]; w->entry[n - 1 - i] = t;
         uint8_t b = w->entry_bits[i]; w->entry_bits[i] = w->entry_bits[n - 1 - i]; w->entry_bits[n - 1 - i] = b;
     }
+    if (g.context)
+        through_second(va, w);
     return 0;
 }
 static int g_walk(void *cpu, gva_t va, enum mmu_access acc, unsigned mode, struct mmu_walk *w) { return walk_common(va, acc, mode, w, true); }
 static int g_peek(void *cpu, gva_t va, struct mmu_walk *w) { return walk_common(va, -1, 0, w, false); }
 static void __attribute__((noreturn)) g_raise(void *cpu) { longjmp(fault, 1); }
-static uint64_t g_root(void *cpu) { return g.paging ? g.root | 1 : 0; }
+static uint64_t g_root(void *cpu) { return g.paging ? g.root | g.context << 1 | 1 : 0; }
 static unsigned g_mode(void *cpu) { return g.mode; }
 static const struct mmu_ops ops = { g_walk, g_peek, g_raise, g_root, g_mode };
 static uint64_t io_read(void *o, uint64_t off, unsigned size) { return 0x5a00 | off; }
@@ -115,7 +135,7 @@ static void setup(void)
     *entry_at(FIX_L3) = FIX_L2 | P | W | A;
     for (unsigned i = 0; i < 8; i++)
         *entry_at(FIX_L2 + i * 8) = (uint64_t)i << 21 | P | W | PS;
-    g = (struct guest){ pt(0), 0, true };
+    g = (struct guest){ pt(0), 0, true, 0 };
     m = mmu_new(NULL, &ops, as, &tlb, gens);
     mmu_on_code_write(m, on_inv, NULL);
     inv_calls = 0;
@@ -252,7 +272,19 @@ static void check_known(void)
     }
 }
 
-TEST(mmu_random)
+static void step_context(void)
+{
+    if (rnd() & 1) {
+        g.context = rnd() % 3;
+        mmu_set_root(m);
+    } else {
+        unsigned c = 1 + rnd() % 2;
+        second[c][0x400 + rnd() % 64] = rnd() & 7;
+        mmu_drop_context(m, c);
+    }
+}
+
+static void random_steps(bool contexts)
 {
     setup();
     memset(known, 0, sizeof(known));
@@ -268,6 +300,8 @@ TEST(mmu_random)
             set_mode(rnd() % 3);
         else if (r < 32)
             step_code(i);
+        else if (r < 36 && contexts)
+            step_context();
         else if (i % 5000 == 99)
             mmu_flush_all(m);
         else
@@ -280,9 +314,12 @@ TEST(mmu_random)
     const struct mmu_stats *s = mmu_stats(m);
     printf("# refill_fast %lu walks %lu st_tracked %lu drops %lu root_new %lu switches %lu io %lu\n", s->refill_fast, s->walks, s->st_tracked,
            s->pt_drops, s->root_new, s->root_switches, s->io);
-    CHECK(s->refill_fast > 1000 && s->pt_drops > 1000);
+    CHECK(s->refill_fast > (contexts ? 500 : 1000) && s->pt_drops > 1000);
     teardown();
 }
+
+TEST(mmu_random) { random_steps(false); }
+TEST(mmu_random_contexts) { random_steps(true); }
 
 TEST(mmu_shared_upper_half)
 {

@@ -34,6 +34,30 @@ TEST(cpuid_leaves)
     CHECK(r[0] && (uint64_t)r[2] * r[1] / r[0] == x86_tsc_hz());
 }
 
+/* SVM is offered on request, makes an AMD of us, and brings its leaf. */
+TEST(cpuid_svm)
+{
+    fresh("max");
+    CHECK(!x86_has(&id, FEAT_svm) && !x86_has(&id, FEAT_npt) && !id.amd);
+    x86_cpuid(&cpu, 0x80000000, 0, r);
+    CHECK_EQ(r[0], 0x80000008);
+    fresh("max,+svm,-npt");
+    x86_cpuid(&cpu, 0, 0, r);
+    CHECK(id.amd && !memcmp(&r[1], "Auth", 4) && !memcmp(&r[3], "enti", 4) && !memcmp(&r[2], "cAMD", 4));
+    x86_cpuid(&cpu, 1, 0, r);
+    CHECK_EQ((r[0] >> 8 & 15) + (r[0] >> 20 & 0xff), 0x1a);
+    x86_cpuid(&cpu, 0x80000001, 0, r);
+    CHECK(r[2] & 4);
+    CHECK(r[3] & 1u << 11);                    /* SYSCALL, outside 64-bit code too */
+    x86_cpuid(&cpu, 0x8000000a, 0, r);
+    CHECK(r[0] == 1 && r[1] > 1 && (r[3] & 0x49) == 0x48);
+    fresh("max,+svm,vendor=GenuineIntel");
+    CHECK(x86_has(&id, FEAT_svm) && !id.amd);
+    fresh("max,vendor=AuthenticAMD");
+    CHECK(!x86_has(&id, FEAT_svm) && id.amd);
+    CHECK(x86_cpuid_model(&id, "max,vendor=Nobody") < 0);
+}
+
 TEST(cpuid_models)
 {
     fresh("max,-avx");

@@ -65,6 +65,30 @@ TEST(msr_efer)
     CHECK(x86_wrmsr(&cpu, 0xc0000080, EFER_SCE | EFER_NXE) < 0);
 }
 
+/* VM_CR: disabled for good without the feature; with it SVMDIS bars EFER.SVME, and LOCK holds it. */
+TEST(msr_svm)
+{
+    uint64_t v;
+    fresh();
+    CHECK_EQ(x86_rdmsr(&cpu, 0xc0010114, &v), 0);
+    CHECK_EQ(v, 0x10);
+    CHECK_EQ(x86_cpuid_model(&id, "max,+svm"), 0);
+    CHECK_EQ(x86_rdmsr(&cpu, 0xc0010114, &v), 0);
+    CHECK_EQ(v, 0);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000080, EFER_SVME), 0);
+    CHECK(x86_wrmsr(&cpu, 0xc0010114, 0x10) < 0);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000080, 0), 0);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0010114, 0x18), 0);
+    CHECK(x86_wrmsr(&cpu, 0xc0000080, EFER_SVME) < 0);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0010114, 0), 0);
+    CHECK_EQ(x86_rdmsr(&cpu, 0xc0010114, &v), 0);
+    CHECK_EQ(v, 0x18);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0010117, 0x12345000), 0);
+    CHECK(x86_wrmsr(&cpu, 0xc0010117, 0x12345678) < 0);
+    CHECK_EQ(x86_rdmsr(&cpu, 0xc0010117, &v), 0);
+    CHECK_EQ(v, 0x12345000);
+}
+
 TEST(msr_tsc)
 {
     uint64_t v;

@@ -4,7 +4,7 @@
  */
 #include "tests/unit/test.h"
 #include "core/aspace.h"
-#include "x86/cpu.h"
+#include "x86/svm.h"
 #include <stdlib.h>
 
 #define MEM_SIZE (1u << 20)
@@ -180,4 +180,78 @@ TEST(walk_off)
     CHECK_EQ(w.gpa, 0x23456000);
     CHECK_EQ(w.page_bits, 64);
     CHECK(w.w && w.u && w.x && w.d);
+}
+
+/* Two dimensions: random guest tables under random nested ones, against the reference applied twice. */
+static bool ref_nested(const struct x86_cpu *host, uint64_t gpa, int access, struct ref *r)
+{
+    ref_walk(host, gpa, access, true, false, r);
+    return r->ok;
+}
+
+/* The first failure of a guest walk of VA whose tables are themselves translated: its error code and where, or the system address. */
+static void ref_two(const struct x86_cpu *c, const struct x86_cpu *host, uint64_t va, uint64_t *pa, uint32_t *err, bool *npf, bool *table)
+{
+    uint64_t at = c->cr3 & 0x3ffffffff000ull, e = 0;
+    struct ref r;
+    *npf = *table = true;
+    int shift = 39;
+    for (;; shift -= 9) {
+        if (!ref_nested(host, at + (va >> shift & 511) * 8, 1, &r)) {
+            *err = r.err;
+            return;
+        }
+        e = get(r.pa + ((at + (va >> shift & 511) * 8) & 0xfff), 8);
+        if (!(e & 1) || (e & 0x000fc00000000000ull) || e >> 63 || (shift == 39 && e & 0x80) || (shift == 30 && e & 0x80 && e & 0x3fffe000) ||
+            (shift == 21 && e & 0x80 && e & 0x1fe000)) {
+            *npf = *table = false;
+            *err = e & 1 ? 9 : 0;
+            return;
+        }
+        if (shift == 12 || (shift < 39 && e & 0x80))
+            break;
+        at = e & 0x3ffffffff000ull;
+    }
+    *table = false;
+    uint64_t gpa = (e & 0x3ffffffff000ull & ~((1ull << shift) - 1)) | (va & ((1ull << shift) - 1));
+    *npf = !ref_nested(host, gpa, 0, &r);
+    *err = r.err;
+    *pa = r.pa;
+}
+
+TEST(walk_nested)
+{
+    struct x86_cpu c, host;
+    unsigned good = 0, tables = 0, finals = 0, split = 0;
+    setup();
+    for (int round = 0; round < 20; round++) {
+        fill(8);
+        for (int i = 0; i < 20000; i++) {
+            random_cpu(&host, 2);
+            random_cpu(&c, 2);
+            c.cr0 |= CR0_PG;
+            c.efer &= ~(uint64_t)EFER_NXE;
+            c.cr4 &= ~(uint64_t)(CR4_SMAP | CR4_SMEP);
+            c.svm = (struct x86_svm){ .guest = true, .np = true, .ncr3 = host.cr3, .host.cr4 = host.cr4, .host.efer = host.efer };
+            uint64_t va = (uint64_t)((int64_t)(rnd() << 16) >> 16), pa = 0;
+            struct x86_walk w;
+            uint32_t err = 0;
+            bool npf, table;
+            ref_two(&c, &host, va, &pa, &err, &npf, &table);
+            int got = x86_walk(&c, mem, va, 0, false, true, true, &w);
+            CHECK_EQ(w.npf, npf);
+            if (got) {
+                CHECK_EQ(w.fault, err);
+                CHECK_EQ(w.npf && w.npf_table, table);
+                tables += w.npf && w.npf_table;
+                finals += w.npf && !w.npf_table;
+                continue;
+            }
+            CHECK_EQ(w.gpa, pa & PAGE_MASK);
+            good++;
+            split += w.n > 1 && (w.entry[0] & PAGE_MASK) == (w.entry[1] & PAGE_MASK);
+        }
+    }
+    printf("# nested walks: %u good, %u faults in tables, %u final, %u split leaves\n", good, tables, finals, split);
+    CHECK(good > 50 && tables > 1000 && finals > 50 && split > 10);
 }

@@ -203,7 +203,7 @@ static void instructions(void)
     }
 }
 
-CODE(hlt_at, "sti; hlt\nhlt_end:" VMMCALL) LABEL(hlt_end);
+PIECE(i_invpcid, "invpcid (%rbx),%rcx") CODE(hlt_at, "sti; hlt\nhlt_end:" VMMCALL) LABEL(hlt_end);
 CODE(rsm_at, "int $0x30\nint_end:" VMMCALL) LABEL(int_end);
 PIECE(cr0_ts, "mov %cr0,%rcx; or $8,%rcx; mov %rcx,%cr0") PIECE(cr0_wp, "mov %cr0,%rcx; xor $0x10000,%rcx\ncr0_wp_at: mov %rcx,%cr0") LABEL(cr0_wp_at);
 CODE(handler_at, VMMCALL)
@@ -221,6 +221,19 @@ static void more_instructions(void)
     EQ(vm.int_state & 1, 1);
     EQ(vm.next_rip, (ul)hlt_end);
     EQ(vm.rflags & 0x200, 0x200);
+    u32 id[4];
+    cpuid(7, 0, id);
+    for (int on = 0; on < 2 && id[1] >> 10 & 1; on++) {    /* the one that tells its operands */
+        prepare(i_invpcid);
+        gr.bx = (ul)guest_stack;
+        gr.cx = 2;
+        memset(guest_stack, 0, 16);
+        intercept(0xa2, on);
+        run();
+        EXIT(on ? 0xa2 : VMCALL, on ? i_invpcid : i_invpcid_end);
+        EQ(vm.info1, on ? (ul)guest_stack : 0);
+        EQ(vm.info2, on ? 2 : 0);
+    }
     prepare(rsm_at);
     intercept(INTN, 1);
     run();
@@ -670,6 +683,34 @@ static void unpaged_guest(void)
     FAULT(0x109, 4 | FINAL, 0x2000);
 }
 
+/* Legacy protected mode without paging of its own: a far jump and an interrupt through task gates. */
+static void task_switch(void)
+{
+    static const u8 jump[] = { 0xea, 0, 0, 0, 0, 0x38, 0 }, soft[] = { 0xcd, 0x31 };
+    u64 free = gdt[7];
+    gdt[7] = SEG_DESC((ul)tss, 103, 0x89, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        nested(0);
+        npt[2] = (PA + 0x4000) | 7;
+        memcpy((void *)(PA + 0x4100), i ? soft : jump, i ? sizeof soft : sizeof jump);
+        ((u64 *)(PA + 0x4800))[0x31] = 0x0000e50000380000ull;          /* task gate, DPL 3 */
+        vm.efer = 0x1000;
+        vm.cr0 = 0x11;
+        vm.cr4 = 0;
+        vm.cs = (struct seg){ 0x18, 0xc9b, 0xffffffff, 0 };
+        vm.idt = (struct seg){ 0, 0, 0x7ff, GPA + 0x2800 };
+        vm.rsp = GPA + 0x2800;
+        vm.rip = GPA + 0x2100;
+        intercept(0x7d, 1);
+        run();
+        EXIT(0x7d, GPA + 0x2100);
+        EQ(vm.info1, 0x38);
+        EQ(vm.info2, i ? 0 : 1ull << 38);
+        EQ(vm.int_info, i ? 0x80000431 : 0);
+    }
+    gdt[7] = free;
+}
+
 /* How long a world switch takes: told, not judged. */
 static void switches(void)
 {
@@ -685,10 +726,38 @@ static void switches(void)
     put("# "); put_dec((unsigned)each); put(" ticks for VMRUN and #VMEXIT\n");
 }
 
+/* ---- what else an AMD does its own way ---- */
+CODE(call_at, "syscall\ncall_end: ud2\n") LABEL(call_end);
+CODE(sysenter_at, "sysenter\n") CODE(lstar_at, "nop\n" CODE_END) CODE(cstar_at, "nop; nop\n" CODE_END)
+static void amd_calls(void)
+{
+    struct regs r = { .ip = (ul)call_at, .cs = 0x2b, .ds = 0x23, .es = 0x23, .ss = 0x23, .fl = 0x202, .sp = (ul)user_stack_top - 64 };
+    u64 efer = rdmsr(EFER);
+    wrmsr(EFER, efer | 1);
+    wrmsr(0xc0000081, 8ull << 32 | 0x1bull << 48);
+    wrmsr(0xc0000082, (ul)lstar_at);
+    wrmsr(0xc0000083, (ul)cstar_at);
+    wrmsr(0xc0000084, 0x200);
+    enter(&r);
+    EXPECT(0x80, 0, (ul)lstar_at + 3);
+    EQ(last.cx, (ul)call_end);
+    r.cs = 0x1b;                                           /* compatibility mode */
+    enter(&r);
+    EXPECT(0x80, 0, (ul)cstar_at + 4);
+    EQ(last.cx, (ul)call_end);
+    EQ(last.r11, 0x202);
+    EQ(last.fl & 0x200, 0);
+    EQ(last.cs, 8);
+    r.ip = (ul)sysenter_at;
+    enter(&r);
+    EXPECT(6, 0, sysenter_at);
+    wrmsr(EFER, efer);
+}
+
 int main(void)
 {
     RUN(unavailable); RUN(registers); RUN(user_mode); RUN(invalid); RUN(instructions); RUN(more_instructions); RUN(exceptions); RUN(ports); RUN(msrs);
     RUN(inject); RUN(virtual_interrupts); RUN(physical_interrupts); RUN(tsc_offset); RUN(load_and_save); RUN(nested_faults); RUN(nested_tables);
-    RUN(nested_changes); RUN(unpaged_guest); RUN(switches);
+    RUN(nested_changes); RUN(unpaged_guest); RUN(task_switch); RUN(amd_calls); RUN(switches);
     finish();
 }
