@@ -140,6 +140,29 @@ static void combine(const struct format *f, struct x86_walk *out, uint64_t e, un
     out->x &= !(f->nx && (e & PTE_NX));
 }
 
+int x86_load_pdptes(struct x86_cpu *c, struct aspace *mem, uint64_t cr3)
+{
+    uint64_t e[4];
+    struct format f = { .levels = 3, .entry_size = 8 };
+    for (unsigned i = 0; i < 4; i++) {
+        e[i] = as_read(mem, (cr3 & 0xffffffe0u) + i * 8, 8);
+        if ((e[i] & PTE_P) && (e[i] & reserved_bits(&f, 2, false)))
+            return -1;
+    }
+    memcpy(c->pdpte, e, sizeof(e));
+    return 0;
+}
+
+/* The entry of LEVEL at ADDR. PDPTEs of PAE paging are registers; their addresses are still told, so that the caller's caches follow memory. */
+static uint64_t entry_at(struct x86_cpu *c, struct aspace *mem, const struct format *f, unsigned level, gpa_t addr)
+{
+    uint64_t e = read_entry(mem, addr, f->entry_size);
+    if (f->levels != 3 || level != 2)
+        return e;
+    c->pdpte_stale |= e != c->pdpte[addr >> 3 & 3];
+    return c->pdpte[addr >> 3 & 3];
+}
+
 /* One descent. 0 done, -1 fault, 1 entries changed under us: again. */
 static int walk_once(struct x86_cpu *c, struct aspace *mem, gva_t va, unsigned access, bool user, bool ac, bool set_ad, struct x86_walk *out)
 {
@@ -154,7 +177,7 @@ static int walk_once(struct x86_cpu *c, struct aspace *mem, gva_t va, unsigned a
         unsigned bits = level_bits(&f, --level);
         unsigned index_mask = f.levels == 3 && level == 2 ? 3 : (1u << f.index_bits) - 1;
         gpa_t addr = base + ((va >> bits) & index_mask) * f.entry_size;
-        e = read_entry(mem, addr, f.entry_size);
+        e = entry_at(c, mem, &f, level, addr);
         seen[level] = (struct walk_entry){ e, addr };
         if (!(e & PTE_P))
             return fail(c, out, access, user, 0);

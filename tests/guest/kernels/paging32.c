@@ -129,6 +129,22 @@ static void pae(void)
     pd[3][0] = PA | 0x87; WRITE_CR(3, READ_CR(3));
     go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
     u64 old = pdpt[3];
+    pdpt[3] = 0; invlpg(0xc0000000);                       /* PDPTEs are registers: memory counts when CR3 is loaded ... */
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
+    WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); PF(U, rd, 0xc0000004);
+    pdpt[3] = old; invlpg(0xc0000000);
+    go(rd, 3, 0xc0000004); PF(U, rd, 0xc0000004);
+    WRITE_CR(4, READ_CR(4) ^ 0x80);                        /* ... or CR4.PGE changes */
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
+    WRITE_CR(4, READ_CR(4) ^ 0x80);
+    pdpt[3] = (u32)pd[0] | 1; invlpg(0xc0000000);          /* met by a walk while the register says something else, then loaded */
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
+    *(u32 *)4 = 0x99887766;
+    WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x99887766);
+    pdpt[3] = old; WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
     pdpt[3] = 0; WRITE_CR(3, READ_CR(3));
     go(rd, 3, 0xc0000004); PF(U, rd, 0xc0000004);
     pdpt[3] = old | 2;                                     /* reserved in a PDPTE: loading CR3 is #GP(0) */
