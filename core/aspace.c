@@ -421,6 +421,8 @@ static void write_one(struct aspace *as, struct region *r, uint64_t off, gpa_t a
         log_guest("%s: write of %u bytes at 0x%llx: %s", as->name, size, (unsigned long long)addr, r ? "read-only" : "nothing there");
     } else if (r->kind == REGION_IO) {
         io_write(r, off, val & size_mask(size), size);
+        if (r->track)
+            written(as, r, off, addr, size);
     } else {
         host_store(r->host + off, val, size);
         written(as, r, off, addr, size);

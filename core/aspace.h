@@ -19,7 +19,7 @@ struct region {
     gpa_t base; uint64_t size;                 /* set by as_add; size in bytes */
     const char *name;
     uint8_t *host;                             /* RAM, ROM */
-    uint8_t *track;                            /* RAM, ROM: one byte a page (atomic or/and) */
+    uint8_t *track;                            /* RAM, ROM: one byte a page (atomic or/and); IO: of the RAM that its writes go to, or NULL */
     /* IO: size is 1, 2, 4 or 8; offset is relative to the region; the value is zero-extended. Accesses wider than max_size or not
        aligned are split by as_read/as_write into bytes or max_size pieces, in ascending order. */
     uint64_t (*read)(void *opaque, uint64_t offset, unsigned size);

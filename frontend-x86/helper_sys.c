@@ -18,16 +18,16 @@ static void __attribute__((noreturn)) gp0(struct x86_cpu *cpu)
 }
 
 /* ---- CR0, CR3, CR4, CR8 ---- */
-/* PAE: the four PDPTEs are checked when CR3 is loaded; under nested paging they are entries like others. */
-static void check_pdptes(struct x86_cpu *cpu, uint64_t cr3)
+/* PAE: the PDPTEs are loaded into registers and checked; under nested paging they are entries like others. The softmmu follows the table in memory; what it learned while that differed goes. */
+void x86_set_pdptes(struct x86_cpu *cpu, uint64_t cr3)
 {
     if (svm_nested(cpu))
         return;
-    for (unsigned i = 0; i < 4; i++) {
-        uint64_t e = as_read(cpu->vcpu->vm->mem, (cr3 & 0xffffffe0u) + i * 8, 8);
-        if ((e & 1) && (e & (~(BIT(X86_PHYS_BITS) - 1) | 0x1e6)))
-            gp0(cpu);
-    }
+    if (x86_load_pdptes(cpu, cpu->vcpu->vm->mem, cr3))
+        gp0(cpu);
+    if (cpu->pdpte_stale)
+        mmu_flush_all(x86_mmu(cpu));
+    cpu->pdpte_stale = false;
 }
 
 static bool uses_pae(uint64_t cr0, uint64_t cr4, uint64_t efer)
@@ -46,8 +46,8 @@ uint64_t helper_write_cr0(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
         gp0(cpu);
     if ((diff & CR0_PG) && !(v & CR0_PG) && ((cpu->cr4 & CR4_PCIDE) || x86_code64(cpu)))
         gp0(cpu);
-    if ((diff & CR0_PG) && uses_pae(v, cpu->cr4, cpu->efer))
-        check_pdptes(cpu, cpu->cr3);
+    if ((diff & (CR0_PG | CR0_CD | CR0_NW)) && uses_pae(v, cpu->cr4, cpu->efer))
+        x86_set_pdptes(cpu, cpu->cr3);
     cpu->cr0 = v;
     if (diff & CR0_PG)
         cpu->efer = (v & CR0_PG) && (cpu->efer & EFER_LME) ? cpu->efer | EFER_LMA : cpu->efer & ~(uint64_t)EFER_LMA;
@@ -67,7 +67,7 @@ uint64_t helper_clts(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, ui
 uint64_t helper_write_cr3(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uint64_t unused2)
 {
     if (uses_pae(cpu->cr0, cpu->cr4, cpu->efer))
-        check_pdptes(cpu, v);
+        x86_set_pdptes(cpu, v);
     cpu->cr3 = v;
     mmu_set_root(x86_mmu(cpu));
     return 0;
@@ -95,7 +95,7 @@ uint64_t helper_write_cr4(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
     if ((diff & v & CR4_PCIDE) && (!x86_long_mode(cpu) || (cpu->cr3 & 0xfff)))
         gp0(cpu);
     if ((diff & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) && uses_pae(cpu->cr0, v, cpu->efer))
-        check_pdptes(cpu, cpu->cr3);
+        x86_set_pdptes(cpu, cpu->cr3);
     cpu->cr4 = v;
     if (diff & (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)) {
         x86_paging_changed(cpu);

@@ -137,4 +137,6 @@ static unsigned op_mode(void *opaque)
     return (c->cr4 & CR4_SMAP) && !(c->rflags & RF_AC);
 }
 
-const struct mmu_ops x86_mmu_ops = { op_walk, op_peek, op_raise, op_root, op_mode };
+static bool op_wraps(void *opaque) { return !x86_code64(opaque); }
+
+const struct mmu_ops x86_mmu_ops = { op_walk, op_peek, op_raise, op_root, op_mode, op_wraps };

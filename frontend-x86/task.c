@@ -6,6 +6,7 @@
  * general registers, rip and CR3 are in place then. SDM vol. 3 ch. 7.2 (TSS formats), 7.3 (steps), table 7-2 (busy, NT, link).
  */
 #include "core/log.h"
+#include "frontend-x86/helper_sys.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
 
@@ -99,14 +100,16 @@ static void load_segs(struct x86_cpu *cpu, const struct tss_image *t)
 /* From here on faults belong to the new task. */
 static void load_state(struct x86_cpu *cpu, const struct tss_image *t, bool wide)
 {
-    if ((cpu->cr0 & CR0_PG) && wide) {
-        cpu->cr3 = t->cr3;
-        mmu_set_root(x86_mmu(cpu));
-    }
     for (unsigned i = 0; i < 8; i++)
         cpu->regs[reg_order[i]] = t->regs[i];
     x86_set_rflags(cpu, wide ? t->flags & 0x3f7fd7 : t->flags & 0x7fd7);
     cpu->rip = t->rip;
+    if ((cpu->cr0 & CR0_PG) && wide) {
+        if (cpu->cr4 & CR4_PAE)
+            x86_set_pdptes(cpu, t->cr3);
+        cpu->cr3 = t->cr3;
+        mmu_set_root(x86_mmu(cpu));
+    }
     cpu->cr0 |= CR0_TS;
     cpu->dr[7] &= ~0x155ull;                        /* local breakpoints */
     cpu->cpl = cpu->rflags & RF_VM ? 3 : t->seg[X86_CS] & 3;

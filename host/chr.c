@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct chr *all_chrs;
@@ -394,13 +395,26 @@ struct chr *chr_mux_add(struct chr *base)
 }
 
 /* --- the end --- */
+static int64_t chr_now_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
+}
+
+/* A reader that takes something now and then gets all of it, what the device still holds included: flushing makes room, and it is told. */
 static void chr_restore(struct chr *c)
 {
-    for (int i = 0; i < 20 && c->out.count && c->out_fd >= 0; i++) {
+    int64_t start = chr_now_ms(), moved = start;
+    while (c->out.count && c->out_fd >= 0 && chr_now_ms() - moved < 1000 && chr_now_ms() - start < 5000) {
         struct pollfd p = { .fd = c->out_fd, .events = POLLOUT };
+        unsigned before = c->out.count;
         poll(&p, 1, 50);
         chr_flush_out(c);
+        if (c->out.count != before)
+            moved = chr_now_ms();
     }
+    c->writable = NULL;
     if (c->tty_changed)
         tcsetattr(c->in_fd >= 0 ? c->in_fd : 0, TCSANOW, &c->saved_tty);
     c->tty_changed = false;
@@ -412,10 +426,8 @@ static void chr_restore(struct chr *c)
 
 void chr_exit_all(void)
 {
-    for (struct chr *c = all_chrs; c; c = c->next) {
-        c->writable = NULL;
+    for (struct chr *c = all_chrs; c; c = c->next)
         chr_restore(c);
-    }
 }
 
 static void chr_unwatch_close(struct chr *c, int fd)

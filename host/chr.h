@@ -26,9 +26,9 @@ void chr_accept_input(struct chr *);
 /* Called when output that had been refused can be retried (optional; may be NULL). */
 void chr_set_writable(struct chr *, void (*writable)(void *), void *opaque);
 bool chr_connected(struct chr *);
-/* Write out what is buffered, waiting at most about a second; restores the terminal; frees. */
+/* Write out what is buffered, until nothing has moved for a second or five have passed; restores the terminal; frees. */
 void chr_close(struct chr *);
-/* For every open stream: flush and restore the terminal (at process exit; also safe when nothing is open). */
+/* For every open stream: flush likewise, the writers being told of room, and restore the terminal (at process exit; also safe when nothing is open). */
 void chr_exit_all(void);
 
 /* Back ends. On failure NULL with the reason in ERR (errlen bytes). stdio may be opened once. QUIT is called on Ctrl-A X (may be NULL). */

@@ -81,6 +81,15 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
     mmu_unlock(m);
 }
 
+/* The rest of an access that began in the last page of a 32-bit address space. */
+static gva_t wrapped(struct mmu *m, gva_t va)
+{
+    return (va & PAGE_MASK) == BIT(32) && m->ops->wraps && m->ops->wraps(m->cpu) ? va & ~PAGE_MASK : va;
+}
+
+/* An access by the program itself; the others (descriptor tables, page by page) may be meant beyond 4 GiB. */
+static void translate_own(struct mmu *m, gva_t va, enum mmu_access acc, struct xlat *x) { translate(m, wrapped(m, va), acc, m->mode, x); }
+
 static void ld_part(struct mmu *m, const struct xlat *x, unsigned off, void *buf, unsigned len)
 {
     uint8_t *p = buf;
@@ -127,7 +136,7 @@ void *mmu_probe(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
     if (size > page_left(va))
         return NULL;
     mmu_resolve(m);
-    translate(m, va, acc, m->mode, &x);
+    translate_own(m, va, acc, &x);
     if (!x.host || (acc == MMU_WRITE && (x.rom || __atomic_load_n(x.track, __ATOMIC_SEQ_CST))))
         return NULL;
     return x.host + (va & (PAGE_SIZE - 1));
@@ -152,9 +161,9 @@ uint64_t mmu_ld(struct mmu *m, gva_t va, unsigned size)
         return v;
     }
     mmu_resolve(m);
-    translate(m, va, MMU_READ, m->mode, &x);
+    translate_own(m, va, MMU_READ, &x);
     if (n < size)
-        translate(m, va + n, MMU_READ, m->mode, &y);
+        translate_own(m, va + n, MMU_READ, &y);
     ld_part(m, &x, va & (PAGE_SIZE - 1), &v, n);
     if (n < size)
         ld_part(m, &y, 0, (uint8_t *)&v + n, size - n);
@@ -172,9 +181,9 @@ void mmu_st(struct mmu *m, gva_t va, uint64_t val, unsigned size)
         return;
     }
     mmu_resolve(m);
-    translate(m, va, MMU_WRITE, m->mode, &x);
+    translate_own(m, va, MMU_WRITE, &x);
     if (n < size)
-        translate(m, va + n, MMU_WRITE, m->mode, &y);
+        translate_own(m, va + n, MMU_WRITE, &y);
     st_part(m, &x, va & (PAGE_SIZE - 1), &val, n);
     if (n < size)
         st_part(m, &y, 0, (uint8_t *)&val + n, size - n);
@@ -187,7 +196,7 @@ void mmu_check(struct mmu *m, gva_t va, size_t len, enum mmu_access acc, unsigne
     while (len) {
         size_t n = MIN(len, page_left(va));
         translate(m, va, acc, mode, &x);
-        va += n;
+        va = wrapped(m, va + n);
         len -= n;
     }
 }
@@ -257,7 +266,7 @@ const uint8_t *mmu_code_page(struct mmu *m, gva_t va, gpa_t *gpa)
     struct xlat x;
 
     mmu_resolve(m);
-    translate(m, va, MMU_EXEC, m->mode, &x);
+    translate_own(m, va, MMU_EXEC, &x);
     *gpa = x.gpa;
     return x.host;
 }

@@ -41,6 +41,7 @@ struct mmu_ops {
     void (*raise)(void *cpu) __attribute__((noreturn));
     uint64_t (*root)(void *cpu);     /* identifies the address space: root address, PCID, format; 0 when paging is off */
     unsigned (*mode)(void *cpu);     /* current data access mode */
+    bool (*wraps)(void *cpu);        /* linear addresses have 32 bits now: an access goes on from their end at 0. NULL: never */
 };
 
 struct mmu;

@@ -180,7 +180,7 @@ const char *ir_verify(const struct ir_block *b, unsigned *at)
         if (in->gi < gi || (b->n_guest && in->gi >= b->n_guest))
             return "guest instruction number out of order";
         gi = in->gi;
-        if (in->op == IR_label || in->op == IR_br || in->op == IR_brcc || in->op == IR_brz || in->op == IR_brnz)
+        if (in->op == IR_label || in->op == IR_br)             /* past a conditional branch that was not taken the line goes on */
             v.epoch++;
         if (i + 1 == b->n && !(ir_opinfo[in->op].attr & END))
             return "the last insn does not leave the block";

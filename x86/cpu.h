@@ -122,6 +122,8 @@ struct x86_cpu {
     struct x86_seg seg[X86_SEGS];
     uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));   /* XSAVE standard format, mask 7 */
     uint64_t cr0, cr2, cr3, cr4, xcr0, efer;
+    uint64_t pdpte[4];                  /* PAE paging: as read when CR3 was loaded (x86_load_pdptes), whatever became of memory since */
+    bool pdpte_stale;                   /* a walk met memory that says something else */
     uint64_t dr[8];
     struct x86_dtr gdt, idt;
     uint8_t cpl;                        /* current privilege level */
@@ -172,6 +174,9 @@ struct x86_walk {
 struct aspace;
 /* access 0 read 1 write 2 fetch; user: the access is a user-mode one; ac: SMAP is suspended; set_ad: update A and D. 0 or -1 (out->fault). */
 int x86_walk(struct x86_cpu *, struct aspace *mem, gva_t va, unsigned access, bool user, bool ac, bool set_ad, struct x86_walk *out);
+
+/* Reads the four PDPTEs that CR3 points at, as MOV CR3 does under PAE paging. 0, or -1: one has reserved bits, nothing is changed. */
+int x86_load_pdptes(struct x86_cpu *, struct aspace *mem, uint64_t cr3);
 
 /* ---- MSRs (x86/msr.c from msr.def) ---- */
 int x86_rdmsr(struct x86_cpu *, uint32_t msr, uint64_t *v);         /* 0, or -1: #GP */

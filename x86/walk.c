@@ -150,6 +150,30 @@ static void combine(const struct format *f, struct x86_walk *out, uint64_t e, un
 
 static int to_system(struct x86_cpu *c, struct aspace *mem, gpa_t gpa, const struct purpose *, bool table, struct x86_walk *out, struct x86_walk *found);
 
+int x86_load_pdptes(struct x86_cpu *c, struct aspace *mem, uint64_t cr3)
+{
+    uint64_t e[4];
+    struct format f = { .levels = 3, .entry_size = 8 };
+    for (unsigned i = 0; i < 4; i++) {
+        e[i] = as_read(mem, (cr3 & 0xffffffe0u) + i * 8, 8);
+        if ((e[i] & PTE_P) && (e[i] & reserved_bits(&f, 2, false)))
+            return -1;
+    }
+    memcpy(c->pdpte, e, sizeof(e));
+    return 0;
+}
+
+/* The entry of LEVEL at ADDR. PDPTEs of PAE paging are registers (not with nested paging); their addresses are still told, so that the caller's
+   caches follow memory. */
+static uint64_t entry_at(struct x86_cpu *c, struct aspace *mem, const struct tables *t, unsigned level, gpa_t addr)
+{
+    uint64_t e = read_entry(mem, addr, t->f.entry_size);
+    if (t->f.levels != 3 || level != 2 || t->host || svm_nested(c))
+        return e;
+    c->pdpte_stale |= e != c->pdpte[addr >> 3 & 3];
+    return c->pdpte[addr >> 3 & 3];
+}
+
 /* Where an entry of the tables is in memory. Tables of a guest under nested paging are written to as far as the nested ones are concerned. */
 static int entry_place(struct x86_cpu *c, struct aspace *mem, const struct tables *t, const struct purpose *p, struct x86_walk *out, gpa_t *addr)
 {
@@ -190,7 +214,7 @@ static int walk_once(struct x86_cpu *c, struct aspace *mem, const struct tables 
         gpa_t addr = base + ((va >> bits) & index_mask) * f.entry_size;
         if (entry_place(c, mem, t, p, out, &addr))
             return -1;
-        e = read_entry(mem, addr, f.entry_size);
+        e = entry_at(c, mem, t, level, addr);
         seen[level] = (struct walk_entry){ e, addr };
         if (!(e & PTE_P))
             return fail(c, t, out, p, 0);

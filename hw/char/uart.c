@@ -9,7 +9,7 @@
 #include "core/alloc.h"
 #include <stdio.h>
 
-enum { IER_RX = 1, IER_THRE = 2, IER_LINE = 4, IER_MODEM = 8, FCR_ENABLE = 1, FCR_CLEAR_RX = 2, FCR_CLEAR_TX = 4, LCR_DLAB = 0x80 };
+enum { IER_RX = 1, IER_THRE = 2, IER_LINE = 4, IER_MODEM = 8, FCR_ENABLE = 1, FCR_CLEAR_RX = 2, FCR_CLEAR_TX = 4, LCR_BREAK = 0x40, LCR_DLAB = 0x80 };
 enum { LSR_DR = 1, LSR_OE = 2, LSR_PE = 4, LSR_FE = 8, LSR_BI = 0x10, LSR_THRE = 0x20, LSR_TEMT = 0x40, LSR_ERRORS = 0x1e };
 enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 0x10, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 enum { IIR_NONE = 1, IIR_MODEM = 0, IIR_THRE = 2, IIR_RX = 4, IIR_LINE = 6, IIR_TIMEOUT = 12, IIR_FIFO = 0xc0 };
@@ -83,6 +83,15 @@ static void rx_push(struct uart *u, uint8_t byte)
     timeout_arm(u);
 }
 
+/* A line held low for longer than a character: a zero byte, marked. */
+static void rx_break(struct uart *u)
+{
+    rx_push(u, 0);
+    u->lsr |= LSR_BI;
+}
+
+static bool looped_break(const struct uart *u) { return (u->mcr & MCR_LOOP) && (u->lcr & LCR_BREAK); }
+
 static size_t can_receive(void *opaque)
 {
     struct uart *u = opaque;
@@ -100,10 +109,9 @@ static void receive(void *opaque, const uint8_t *buf, size_t len)
 static void chr_event(void *opaque, int event)
 {
     struct uart *u = opaque;
-    if (event != CHR_BREAK)
+    if (event != CHR_BREAK || (u->mcr & MCR_LOOP))        /* in loopback the line in is cut off */
         return;
-    rx_push(u, 0);
-    u->lsr |= LSR_BI;
+    rx_break(u);
     update_irq(u);
 }
 
@@ -118,7 +126,9 @@ static void tx_drain(struct uart *u)
 {
     while (u->tx_len) {
         uint8_t byte = u->tx[u->tx_head];
-        if (u->mcr & MCR_LOOP)
+        if (looped_break(u))
+            ;                                     /* the break hides what is sent under it */
+        else if (u->mcr & MCR_LOOP)
             rx_push(u, byte);
         else if (u->chr && chr_write(u->chr, &byte, 1) < 1) {
             timer_set(&u->retry, clock_ns(u->clock) + RETRY_NS);
@@ -225,6 +235,7 @@ static uint8_t reg_read(struct uart *u, unsigned reg)
 
 static void reg_write(struct uart *u, unsigned reg, uint8_t val)
 {
+    bool low;
     switch (reg) {
     case 0:
         if (u->lcr & LCR_DLAB)
@@ -239,10 +250,16 @@ static void reg_write(struct uart *u, unsigned reg, uint8_t val)
             ier_write(u, val);
         break;
     case 2: fcr_write(u, val); break;
-    case 3: u->lcr = val; break;
+    case 3:
     case 4:
-        u->mcr = val & 0x1f;
+        low = looped_break(u);
+        if (reg == 3)
+            u->lcr = val;
+        else
+            u->mcr = val & 0x1f;
         modem_update(u, true);
+        if (looped_break(u) && !low)
+            rx_break(u);
         accept_input(u);
         break;
     case 7: u->scr = val; break;

@@ -45,7 +45,8 @@ static void pam_window(struct pam_segment *s, unsigned mode)
     if (!mode)
         return;
     if (mode == PAM_WRITE)
-        *w = (struct region){ .kind = REGION_IO, .name = "pam-write", .read = shadow_read, .write = shadow_write, .opaque = s, .max_size = 8 };
+        *w = (struct region){ .kind = REGION_IO, .name = "pam-write", .read = shadow_read, .write = shadow_write, .opaque = s, .max_size = 8,
+                              .track = ram->track + (s->base >> PAGE_BITS) };
     else
         *w = (struct region){ .kind = mode & PAM_WRITE ? REGION_RAM : REGION_ROM, .name = "pam", .host = ram->host + s->base,
                               .track = ram->track + (s->base >> PAGE_BITS) };

@@ -55,8 +55,10 @@ static uint32_t counter(const struct pit *p, const struct pit_channel *c)
     t = ticks(p, c);
     if (c->mode == 2)
         return (uint32_t)(c->count - t % c->count) % wrap;
-    if (c->mode == 3)
-        return (uint32_t)((c->count & ~1u) - 2 * t % MAX(c->count & ~1u, 2u)) % wrap;
+    if (c->mode == 3) {                               /* by twos in either half; of an odd count the high half is one longer, and ends at 0 */
+        uint64_t high = (c->count + 1) / 2, at = t % c->count;
+        return (uint32_t)((c->count & ~1u) - 2 * (at < high ? at : at - high)) % wrap;
+    }
     return (uint32_t)(c->count + wrap - t % wrap) % wrap;
 }
 

@@ -1,7 +1,8 @@
 /* Character streams: escapes, mux, end of input, sockets with clients that come and go, back pressure. */
 #include "tests/unit/test.h"
-#include "host/chr.h"
+#include "host/chr_int.h"
 #include "tests/unit/fake_loop.h"
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -108,6 +109,47 @@ TEST(stdio_escapes_mux_and_end)
         fake_turn();                                             /* end of input is quiet */
     dup2(old, 0);
     chr_close(c);
+}
+
+/* A reader who is slow when the machine ends gets the buffer's contents and what the device could not yet give. */
+static struct { struct chr *c; size_t sent, seen; int fd; } slow;
+static uint8_t slow_byte(size_t i) { return (uint8_t)(i * 7); }
+static void slow_send(void *opaque)
+{
+    for (uint8_t b; slow.sent < 400000; slow.sent++) {
+        b = slow_byte(slow.sent);
+        if (chr_write(slow.c, &b, 1) < 1)
+            return;
+    }
+}
+
+static void *slow_read(void *opaque)
+{
+    uint8_t b[4096];
+    for (ssize_t n; (n = read(slow.fd, b, sizeof(b))) > 0; usleep(500))
+        for (ssize_t i = 0; i < n; i++)
+            CHECK_EQ(b[i], slow_byte(slow.seen++));
+    return NULL;
+}
+
+TEST(slow_reader_at_the_end)
+{
+    int p[2];
+    pthread_t thread;
+    CHECK(pipe(p) == 0);
+    fcntl(p[1], F_SETFL, O_NONBLOCK);
+    slow.c = chr_alloc(&fake_loop);
+    slow.c->out_fd = p[1];
+    slow.c->connected = true;
+    slow.fd = p[0];
+    chr_set_writable(slow.c, slow_send, NULL);
+    slow_send(NULL);
+    CHECK(slow.sent < 400000);
+    CHECK_EQ(pthread_create(&thread, NULL, slow_read, NULL), 0);
+    chr_exit_all();
+    chr_close(slow.c);
+    pthread_join(thread, NULL);
+    CHECK_EQ(slow.seen, 400000);
 }
 
 TEST(bad_words)

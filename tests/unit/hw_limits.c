@@ -126,6 +126,18 @@ TEST(pit_square_wave_reloads_at_half)
     CHECK_EQ(edges[0], 4);
 }
 
+TEST(pit_square_wave_of_an_odd_count)
+{
+    pit_rig(3);
+    pit_count(7);                                 /* 6 4 2 0 while OUT is high, 6 4 2 while it is low */
+    static const uint8_t want[7] = { 6, 4, 2, 0, 6, 4, 2 };
+    for (unsigned t = 0; t < 35; t++) {
+        pass_to(t);
+        CHECK_EQ(pit_counter(), want[t % 7]);
+        CHECK_EQ(pit_status() >> 7 & 1, t % 7 < 4);
+    }
+}
+
 TEST(pit_last_count_wins_and_mode_loads_at_once)
 {
     pit_rig(2);
@@ -304,6 +316,33 @@ TEST(uart_break)
     CHECK_EQ(in(0x3fd, 1) & 0x11, 0x01);
     CHECK_EQ(in(0x3f8, 1), 0);
     CHECK_EQ(in(0x3fd, 1) & 0x11, 0);
+}
+
+TEST(uart_break_in_loopback)
+{
+    int fds[2];
+    rig();
+    struct chr *c = pipe_chr(fds);
+    uart_new(vm, vm->io, 0x3f8, line(4), c);
+    out(0x3fa, 1, 1);
+    out(0x3fc, 0x10, 1);
+    out(0x3fb, 0x43, 1);                          /* set break */
+    CHECK_EQ(in(0x3fd, 1) & 0x11, 0x11);
+    CHECK_EQ(in(0x3f8, 1), 0);
+    out(0x3f8, 0x55, 1);                          /* not seen on a line that is held low */
+    CHECK_EQ(in(0x3fd, 1) & 0x71, 0x60);
+    out(0x3fb, 0x03, 1);
+    out(0x3f8, 0x56, 1);
+    CHECK_EQ(in(0x3fd, 1) & 0x71, 0x61);
+    CHECK_EQ(in(0x3f8, 1), 0x56);
+    chr_send_event(c, CHR_BREAK);                 /* from outside: the line in is cut off */
+    CHECK_EQ(in(0x3fd, 1) & 0x11, 0);
+    out(0x3fb, 0x43, 1);
+    CHECK_EQ(in(0x3fd, 1) & 0x11, 0x11);
+    in(0x3f8, 1);
+    out(0x3fc, 0, 1);
+    out(0x3fc, 0x10, 1);                          /* the break still stands: it comes back with loopback */
+    CHECK_EQ(in(0x3fd, 1) & 0x11, 0x11);
 }
 
 TEST(uart_loopback_modem_lines)

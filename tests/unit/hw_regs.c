@@ -249,6 +249,30 @@ TEST(pirq_routing)
     CHECK_EQ(level[5], 0);
 }
 
+/* ---- PAM ---- */
+
+static uint64_t hooked_at, hooked_len;
+static void hook(void *opaque, gpa_t addr, size_t len, unsigned bits) { hooked_at = addr; hooked_len = len; CHECK_EQ(bits, TRACK_CODE); }
+
+/* Writes that go to RAM while reads see the ROM change RAM all the same: code that was translated from it must go. */
+TEST(pam_write_only_is_tracked)
+{
+    static uint8_t bytes[0x40000], track[64];
+    static struct region rom = { .kind = REGION_ROM, .host = bytes, .track = track, .size = sizeof(bytes) };
+    struct pci_bus *b = pci_rig();
+    i440fx_new(vm, b, vm->mem, &ram, &rom);
+    as_set_write_hook(vm->mem, hook, NULL);
+    cfg(0, 0x59, 0x20, 1);
+    poke(0xf1234, 0x5555, 2);
+    CHECK_EQ(hooked_len, 0);
+    region_track_set(&ram, 0xf1234, TRACK_CODE);
+    poke(0xf1234, 0xabcd, 2);
+    CHECK_EQ(hooked_at, 0xf1234);
+    CHECK_EQ(hooked_len, 2);
+    CHECK_EQ(ram.host[0xf1234], 0xcd);
+    as_set_write_hook(vm->mem, NULL, NULL);
+}
+
 /* ---- RTC ---- */
 
 static void cmos(unsigned i, unsigned v) { out(0x70, i, 1); out(0x71, v, 1); }

@@ -113,6 +113,9 @@ static void setup(void)
     CHECK(as_add_ram(mem, &ram, "ram", 0, MEM_SIZE, REGION_RAM) == 0);
 }
 
+/* PDPTEs are registers; here they are set without the checks of a load, so that walks meet reserved bits in them too. */
+static void set_pdptes(struct x86_cpu *c) { memcpy(c->pdpte, ram.host + (c->cr3 & 0xffffffe0), sizeof(c->pdpte)); }
+
 static void random_cpu(struct x86_cpu *c, int mode)
 {
     memset(c, 0, sizeof(*c));
@@ -120,6 +123,7 @@ static void random_cpu(struct x86_cpu *c, int mode)
     c->cr4 = (rnd() & (CR4_SMEP | CR4_SMAP | CR4_PGE | CR4_PSE)) | (mode ? CR4_PAE : 0);
     c->efer = (mode && rnd() % 2 ? EFER_NXE : 0) | (mode == 2 ? EFER_LMA | EFER_LME : 0);
     c->cr3 = (rnd() % (MEM_SIZE >> 12)) << 12;
+    set_pdptes(c);
 }
 
 static void compare(int mode)

@@ -175,6 +175,38 @@ static void sysenter(void)
 }
 
 /* ---- compatibility mode ---- */
+/* Operands and code that go on from 4 GiB at 0, with the last pages mapped to A00000h. */
+__asm__(".pushsection .pieces\n.code32\n.global compat_wrap, compat_wrap_sse\n"
+        "compat_wrap: mov %eax,(%ebx)\n mov (%ebx),%ecx\n addl $0x01010101,(%ebx)\n lock xchg %eax,(%ebx)\n int $0x80\n"
+        "compat_wrap_sse: fninit\n movups -6(%ebx),%xmm0\n movups %xmm0,-5(%ebx)\n fildll (%ebx)\n fistpll 0x300000\n int $0x80\n.code64\n.popsection");
+LABEL(compat_wrap); LABEL(compat_wrap_sse);
+static void compat_wraps(void)
+{
+    static const u8 code[] = { 0xb8, 0x78, 0x56, 0x34, 0x12, 0xcd, 0x80 };
+    u8 *end = (u8 *)0xc00000, *first = (u8 *)0;
+    extern u64 pd[4][512];
+    u64 old = pd[3][511];
+    __asm__("" : "+r"(first));
+    pd[3][511] = 0xa000e7;
+    WRITE_CR(3, READ_CR(3));
+    struct regs r = base3(compat_wrap);
+    r.cs = 0x1b; r.bx = 0xfffffffe; r.ax = 0x11223344;
+    enter(&r); EXPECT_END(); EQ(last.cx, 0x11223344); EQ(last.ax, 0x12233445); EQ(*(u16 *)(end - 2), 0x3344); EQ(*(u16 *)first, 0x1122);
+    for (int i = 0; i < 32; i++)
+        (i < 16 ? end - 16 : first - 16)[i] = (u8)(i + 1);
+    r.ip = (ul)compat_wrap_sse;
+    enter(&r); EXPECT_END(); EQ(*(u64 *)(end - 8), 0x0f0e0d0c0b0a0909); EQ(*(u64 *)first, 0x1716151413121110);
+    EQ(*(u64 *)0x300000, 0x1514131211100f0e);
+    memcpy(end - 3, code, 3);
+    memcpy(first, code + 3, 4);
+    r.ip = 0xfffffffd;
+    enter(&r); EXPECT(0x80, 0, 4); EQ(last.ax, 0x12345678);
+    *first = 0x55;
+    enter(&r); EXPECT(0x80, 0, 4); EQ(last.ax, 0x12555678);
+    pd[3][511] = old;
+    WRITE_CR(3, READ_CR(3));
+}
+
 __asm__(".pushsection .pieces\n.code32\n.global compat, compat_seg, compat_seg_at\n"
         "compat: mov $0x12345678,%eax\n push %eax\n pop %ebx\n dec %ecx\n mov %cs,%edx\n int $0x80\n"
         "compat_seg: mov %eax,%fs\ncompat_seg_at: mov %fs:(%ebx),%ecx\n int $0x80\n.code64\n.popsection");
@@ -380,6 +412,7 @@ void main(void)
     RUN(ist);
     RUN(canonical);
     RUN(branches);
+    RUN(compat_wraps);
     RUN(syscalls);
     RUN(sysenter);
     RUN(compat_mode);

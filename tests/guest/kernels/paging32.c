@@ -1,5 +1,5 @@
 /*
- * 32-bit paging with 4 MiB pages and PAE paging: faults, error codes, accessed and dirty bits, PDPTEs, and a far jump to compatibility
+ * 32-bit paging with 4 MiB pages and PAE paging: faults, error codes, accessed and dirty bits, PDPTEs, the wrap at 4 GiB, and a far jump to compatibility
  * with 16-bit code under paging. SDM vol. 3 ch. 4.3, 4.4.
  */
 #include "kit.h"
@@ -69,6 +69,37 @@ static void pse(void)
     WRITE_CR(0, READ_CR(0) & 0x7fffffff);
 }
 
+/* Operands and code that go on from the end of the address space at 0. */
+CODE(wrap_push, "mov %esp,%ebp; mov $2,%esp; push %eax; pop %ecx; mov %ebp,%esp\n" CODE_END)
+CODE(wrap_add, "addl $0x01010101,(%ebx); lock xchg %eax,(%ebx)\n" CODE_END)
+static void wrap(void)
+{
+    static const u8 code[] = { 0xb8, 0x78, 0x56, 0x34, 0x12, 0xcd, 0x80 };
+    u8 *last_page = (u8 *)PA, *first = (u8 *)0;
+    __asm__("" : "+r"(first));
+    tab[1023] = PA | 7;
+    dir[1023] = (u32)tab | 7;
+    low[0] = 0 | 7;
+    WRITE_CR(4, READ_CR(4) | 0x10);
+    WRITE_CR(3, dir);
+    WRITE_CR(0, READ_CR(0) | 0x80010000);
+    for (int ring = 0; ring < 4; ring += 3) {
+        *(u16 *)(last_page + 0xffe) = *(u16 *)first = 0;
+        go(wr, ring, 0xfffffffe); EXPECT_END(); EQ(*(u16 *)(last_page + 0xffe), 0x3344); EQ(*(u16 *)first, 0x1122);
+        *(u16 *)first = 0x5566;
+        go(rd, ring, 0xfffffffe); EXPECT_END(); EQ(last.ax, 0x55663344);
+        go(wrap_add, ring, 0xfffffffe); EXPECT_END(); EQ(last.ax, 0x56673445); EQ(*(u16 *)first, 0x1122);
+        go(wrap_push, ring, 0); EXPECT_END(); EQ(last.cx, 0x11223344); EQ(*(u16 *)(last_page + 0xffe), 0x3344); EQ(*(u16 *)first, 0x1122);
+        memcpy(last_page + 0xffd, code, 3);
+        memcpy(first, code + 3, 4);
+        go((void *)0xfffffffd, ring, 0); EXPECT(0x80, 0, 4); EQ(last.ax, 0x12345678);
+        *first = 0x55;
+        go((void *)0xfffffffd, ring, 0); EXPECT(0x80, 0, 4); EQ(last.ax, 0x12555678);
+    }
+    tab[1023] = dir[1023] = 0;
+    WRITE_CR(0, READ_CR(0) & 0x7fffffff);
+}
+
 static void pae(void)
 {
     for (u32 i = 0; i < 2048; i++)
@@ -98,6 +129,22 @@ static void pae(void)
     pd[3][0] = PA | 0x87; WRITE_CR(3, READ_CR(3));
     go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
     u64 old = pdpt[3];
+    pdpt[3] = 0; invlpg(0xc0000000);                       /* PDPTEs are registers: memory counts when CR3 is loaded ... */
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
+    WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); PF(U, rd, 0xc0000004);
+    pdpt[3] = old; invlpg(0xc0000000);
+    go(rd, 3, 0xc0000004); PF(U, rd, 0xc0000004);
+    WRITE_CR(4, READ_CR(4) ^ 0x80);                        /* ... or CR4.PGE changes */
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
+    WRITE_CR(4, READ_CR(4) ^ 0x80);
+    pdpt[3] = (u32)pd[0] | 1; invlpg(0xc0000000);          /* met by a walk while the register says something else, then loaded */
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
+    *(u32 *)4 = 0x99887766;
+    WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x99887766);
+    pdpt[3] = old; WRITE_CR(3, READ_CR(3));
+    go(rd, 3, 0xc0000004); EXPECT_END(); EQ(last.ax, 0x11223344);
     pdpt[3] = 0; WRITE_CR(3, READ_CR(3));
     go(rd, 3, 0xc0000004); PF(U, rd, 0xc0000004);
     pdpt[3] = old | 2;                                     /* reserved in a PDPTE: loading CR3 is #GP(0) */
@@ -112,6 +159,7 @@ void main(void);
 void main(void)
 {
     RUN(pse);
+    RUN(wrap);
     RUN(pae);
     finish();
 }
