@@ -35,6 +35,16 @@ static bool uses_pae(uint64_t cr0, uint64_t cr4, uint64_t efer)
     return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LME);
 }
 
+void x86_world_pdptes(struct x86_cpu *cpu)
+{
+    if (svm_nested(cpu) || !uses_pae(cpu->cr0, cpu->cr4, cpu->efer))
+        return;
+    x86_load_pdptes(cpu, cpu->vcpu->vm->mem, cpu->cr3);
+    if (cpu->pdpte_stale)
+        mmu_flush_all(x86_mmu(cpu));
+    cpu->pdpte_stale = false;
+}
+
 uint64_t helper_write_cr0(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uint64_t unused2)
 {
     uint64_t known = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;

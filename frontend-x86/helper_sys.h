@@ -38,6 +38,7 @@ uint64_t helper_raise_gp0(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_umip_check(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_set_gdt(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_set_idt(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+void x86_world_pdptes(struct x86_cpu *);                     /* ... after VMRUN or #VMEXIT: CR3 came with the world; nothing is raised */
 void x86_set_pdptes(struct x86_cpu *, uint64_t cr3);         /* PAE paging; raises #GP(0) */
 uint64_t helper_sti(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_end_shadow(struct x86_cpu *, uint64_t, uint64_t, uint64_t);

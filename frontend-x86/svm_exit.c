@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "frontend-x86/deliver.h"
 #include "frontend-x86/seg.h"
+#include "frontend-x86/helper_sys.h"
 #include "frontend-x86/svm.h"
 #include "x86/cpuid.h"
 #include <string.h>
@@ -65,6 +66,7 @@ void svm_vmexit(struct x86_cpu *cpu)
     cpu->intr_shadow = cpu->ss_shadow = cpu->exc_pending = cpu->exc_ext = false;
     cpu->exc_delivering = 0xff;
     cpu->vcpu->halted = false;
+    x86_world_pdptes(cpu);
     mmu_set_root(x86_mmu(cpu));
     x86_after_transfer(cpu);
 }

@@ -191,6 +191,7 @@ uint64_t helper_vmrun(struct x86_cpu *cpu, uint64_t addr, uint64_t next, uint64_
     load_guest(cpu, v);
     cpu->svm.guest = cpu->svm.gif = true;
     svm_set_context(cpu);
+    x86_world_pdptes(cpu);
     mmu_set_root(x86_mmu(cpu));
     x86_after_transfer(cpu);
     return 0;
