@@ -173,6 +173,9 @@ static void written(const struct ir_block *ir, struct walk *w, const struct ir_i
     }
 }
 
+/* A branch to the block's own start: what is behind it may be reached from the loop's tight copy, which has made no leader's check (loop.c). */
+static bool goes_back(const struct ir_block *ir, const struct ir_insn *in) { return in->op == IR_jcc && ir_const_value(ir, in->a) == ir->pc; }
+
 void x64_find_groups(struct x64_ctx *x)
 {
     struct walk w = {.gi = ~0u};
@@ -186,7 +189,7 @@ void x64_find_groups(struct x64_ctx *x)
         }
         if (kind != NM_NONE)
             access(x, &w, k, kind);
-        else if (in->op == IR_call || in->op == IR_label || ((attr & CTL) && in->op != IR_jcc && in->op != IR_setpc))
+        else if (in->op == IR_call || in->op == IR_label || goes_back(x->ir, in) || ((attr & CTL) && in->op != IR_jcc && in->op != IR_setpc))
             close_all(x, &w);
         written(x->ir, &w, in, in->d);
         written(x->ir, &w, in, in->e);

@@ -72,7 +72,7 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     }
     s->lo = MIN(s->lo, at);
     s->hi = MAX(s->hi, at + (int64_t)size);
-    s->store |= x64_mem_kind(x, in) != NM_READ;
+    s->store |= x64_mem_kind(x, in) != NM_READ || x->group[in - x->ir->insn].store;        /* after a miss, members trust their group's descriptor */
     return s;
 }
 
@@ -101,7 +101,7 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
 {
     struct x64_loop *l = &x->loop;
     int64_t off[IR_MAX_GLOBALS] = { 0 };
-    bool lost[IR_MAX_GLOBALS] = { 0 };
+    bool lost[IR_MAX_GLOBALS] = { 0 }, moved[IR_MAX_GLOBALS] = { 0 };
     l->n_streams = l->n_hosts = 0;
     for (uint32_t k = 0; k < end; k++) {
         const struct ir_insn *in = &x->ir->insn[k];
@@ -116,6 +116,7 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
             int64_t by;
             if (d == IR_NONE || !ir_is_global(d))
                 continue;
+            moved[d] = true;
             if (x64_is_step(x->ir, in, d, &by))
                 off[d] += by;
             else
@@ -125,8 +126,10 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
     for (struct x64_stream *s = l->stream; s < l->stream + l->n_streams; s++) {
         if (!steps(off, lost, s->base, 0, &s->step) || !steps(off, lost, s->index, s->scale, &s->step) || s->step > 1 << 20 || s->step < -(1 << 20))
             return false;
-        s->base_fixed = s->base != IR_NONE && !off[s->base];
-        s->index_fixed = s->index != IR_NONE && !off[s->index];
+        if (s->base != IR_NONE && s->lo != (int32_t)s->lo)
+            return false;
+        s->base_fixed = s->base != IR_NONE && !moved[s->base];
+        s->index_fixed = s->index != IR_NONE && !moved[s->index];
         s->region = (uint8_t)(1 + s->use + TCG_REGION_USES * x->ir->mem_bank + (s->store ? TCG_REGIONS : 0));
         give_host(l, s);
     }
@@ -204,18 +207,22 @@ static bool same_recipe(const struct x64_ctx *x, unsigned other) { return !memcm
 
 bool x64_loop_probed(const struct x64_ctx *x) { return x->loop.of[x->k] == LOOP_PROBED; }
 
+/* Values of temps that are under way, whose places the two codes need not agree on. */
+static bool temps_alive(const struct x64_ctx *x)
+{
+    return x->owner_valid[RAX] || x->owner_valid[R10] || x->owner_valid[R11] || (x->locked & BIT(R11)) || x->slots_used;
+}
+
 void x64_twin_note(struct x64_ctx *x)
 {
-    bool busy = x->owner_valid[RAX] || x->owner_valid[R10] || x->owner_valid[R11] || (x->locked & BIT(R11));
-    x->twin[x->k] = (struct x64_twin){ .at = busy ? NULL : x->c->p, .fs = x->fs, .recipe = (uint8_t)(x->n_recipes - 1) };
+    x->twin[x->k] = (struct x64_twin){ .at = temps_alive(x) ? NULL : x->c->p, .fs = x->fs, .recipe = (uint8_t)(x->n_recipes - 1) };
 }
 
 void x64_loop_miss(struct x64_ctx *x, uint8_t *from)
 {
     const struct x64_twin *t = &x->twin[x->k];
-    bool busy = x->owner_valid[RAX] || x->owner_valid[R10] || x->owner_valid[R11] || (x->locked & BIT(R11));
     bool rebuild = x->fs == FS_RECIPE && t->fs == FS_MEM;
-    if (busy || !t->at || (x->fs != t->fs && !rebuild) || (x->fs & FS_RECIPE && t->fs & FS_RECIPE && !same_recipe(x, t->recipe))) {
+    if (temps_alive(x) || !t->at || (x->fs != t->fs && !rebuild) || (x->fs & FS_RECIPE && t->fs & FS_RECIPE && !same_recipe(x, t->recipe))) {
         x->loop.bad = true;
         return;
     }
@@ -396,6 +403,7 @@ void x64_loop_note(struct x64_ctx *x, const struct tb_exit *e)
     l->exit = e->n;
     l->end = x->k;
     l->over = x->c->p;
+    x->c->same = 0;                                /* the copy comes there with another r10 */
     l->fpu_known = x->fpu_known;
     l->recipe = x->has_recipe ? x->n_recipes : 0;
     l->entry = x->start + (x->fpu_known ? x->tb->fpu_entry : 0);

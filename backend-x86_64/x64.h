@@ -80,7 +80,7 @@ struct x64_loop {
     uint8_t of[IR_MAX_INSNS];          /* stream of each access, or LOOP_PROBED */
 };
 
-/* Where an access's check begins in the ordinary code of a hot block, and where flags are there; at NULL: scratch registers hold values. */
+/* Where an access's check begins in the ordinary code of a hot block, and where flags are there; at NULL: temps hold values. */
 struct x64_twin { uint8_t *at; uint8_t fs, recipe; };
 
 struct x64_ctx;
