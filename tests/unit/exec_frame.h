@@ -54,6 +54,7 @@ static enum x86_mode exec_mode = X86_M64;            /* others: compatibility mo
 static bool exec_seg;                                /* segments of the LDT: data at DATA with a limit, code at CODE; always so for M16 */
 static uint64_t exec_cs_base, exec_ds_base;          /* what st.rip and data addresses, which are linear, have more than registers */
 static bool exec_hot;                                /* the translator shall take the blocks for hot ones */
+static uint64_t exec_tlb_only[16];                   /* a bit a code byte: the translator shall use the TLB for the access of the instruction there */
 #define USER_CS32 0x23
 #define USER_DS 0x2b
 enum { LDT_CODE16 = 0x07, LDT_CODE32 = 0x0f, LDT_DATA16 = 0x17, LDT_DATA32 = 0x1f };
@@ -185,6 +186,10 @@ static void exec_native_setup(void)
 }
 
 /* ---- as a guest ---- */
+static const uint8_t exec_page[DATA_SIZE / 4096] = { 1, 2, 0, 3 };      /* the RAM page behind each data page: a run of two, then single ones */
+
+static uint8_t *exec_data_page(uint8_t *ram, unsigned i) { return ram + GPA_DATA + exec_page[i] * 4096u; }
+
 struct machine { struct tcg *t; struct tcg_env *env; struct x86_cpu *cpu; struct aspace *mem; struct region ram; struct vcpu vcpu; struct vm vm; };
 static struct machine exec_interp, exec_tcg;
 static struct x86_cpuid exec_model;
@@ -208,7 +213,7 @@ static void exec_page_tables(struct machine *m)
     ram[0x3000 / 8 + (DATA >> 21)] = 0x4007;
     ram[0x3000 / 8 + (CODE >> 21)] = 0x5007;
     for (unsigned i = 0; i < DATA_SIZE / 4096; i++)
-        ram[0x4000 / 8 + i] = (GPA_DATA + i * 4096) | 0x67;
+        ram[0x4000 / 8 + i] = (GPA_DATA + exec_page[i] * 4096u) | 0x67;
     for (unsigned i = 0; i < CODE_SIZE / 4096; i++)
         ram[0x5000 / 8 + i] = (GPA_CODE + i * 4096) | 0x67;
 }
@@ -303,7 +308,8 @@ static __attribute__((destructor)) void exec_free(void)
 static void exec_guest(struct machine *m, const struct state *in, struct state *out, const uint8_t *code, unsigned len)
 {
     struct x86_cpu *c = m->cpu;
-    memcpy(m->ram.host + GPA_DATA, in->mem, DATA_SIZE);
+    for (unsigned i = 0; i < DATA_SIZE / 4096; i++)
+        memcpy(exec_data_page(m->ram.host, i), in->mem + i * 4096, 4096);
     as_dma_write(m->mem, GPA_CODE + (in->rip - CODE), code, len);
     memcpy(c->regs, in->r, sizeof in->r);
     c->rip = in->rip - exec_cs_base;
@@ -315,15 +321,18 @@ static void exec_guest(struct machine *m, const struct state *in, struct state *
     c->exc_cr2 = 0;
     m->env->need_deliver = false;
     vcpu_clear_pending(&m->vcpu, VCPU_EXIT);
-    for (unsigned i = 0; i < len; i++)
+    for (unsigned i = 0; i < len; i++) {
         m->t->hot[tcg_pc_slot(in->rip + i)] = exec_hot ? in->rip + i : 0;
+        m->t->tlb_only[tcg_pc_slot(in->rip + i)] = exec_tlb_only[i / 64] >> i % 64 & 1 ? in->rip + i : 0;
+    }
     tcg_run(m->env);
     memcpy(out->r, c->regs, sizeof out->r);
     out->rip = c->rip + exec_cs_base;
     out->flags = x86_get_rflags(c);
     memcpy(out->fpu, c->fpu, FPU_SIZE);
     exec_fill_initial(out->fpu);
-    memcpy(out->mem, m->ram.host + GPA_DATA, DATA_SIZE);
+    for (unsigned i = 0; i < DATA_SIZE / 4096; i++)
+        memcpy(out->mem + i * 4096, exec_data_page(m->ram.host, i), 4096);
     out->vector = c->exc_vector;
     out->error = c->exc_has_error ? c->exc_error : 0;
     out->cr2 = c->exc_vector == X86_PF ? c->exc_cr2 : 0;

@@ -10,7 +10,8 @@
 #define TESTS_UNIT_EXEC_GEN_H
 #include "tests/unit/exec_frame.h"
 
-#define GEN_MAX 12
+#define GEN_BLOCK 12                                 /* instructions of a random block */
+#define GEN_MAX 48
 struct gen {
     struct state *in;
     uint8_t b[768];

@@ -1,12 +1,12 @@
 /*
  * The instruction set against the host's processor: for every user-visible row of insns.def random encodings and states, and random blocks
- * of up to 12 instructions (some closed to loops), in 64-bit code, in 32-bit code with flat segments, and in 16- and 32-bit code with segments that
- * have bases and limits, run natively, by the interpreter and by the translator (exec_frame.h, exec_gen.h); registers, flags (but undefined
+ * of up to 12 instructions (some closed to loops), and loops whose addresses move (exec_loop.h), in 64-bit code, in 32-bit code with flat segments, and in
+ * 16- and 32-bit code with segments that have bases and limits, run natively, by the interpreter and by the translator (exec_frame.h, exec_gen.h); registers, flags (but undefined
  * ones), FPU state, memory and faults must agree. The seed of a case is printed when it fails, and DUET_SEED runs only that case.
  * At the end: code that a device or the code itself changes, which the host's processor is not asked about.
  * DUET_CASES: percent of the usual number of cases. DUET_ROW: only rows of that mnemonic. DUET_SURVEY: one failure a row, do not stop. DUET_BASE: another sequence of seeds.
  */
-#include "tests/unit/exec_gen.h"
+#include "tests/unit/exec_loop.h"
 
 static struct state st_in, st_native, st_interp, st_tcg;
 static unsigned bad_rows[4096], cases_run, failures;
@@ -209,7 +209,7 @@ static void one_block(uint64_t seed)
     exec_hot = seed >> 33 & 1;
     random_state(&st_in, g.at, g.reserved);
     bool integer = pick(2);
-    unsigned want = 2 + pick(GEN_MAX - 1);
+    unsigned want = 2 + pick(GEN_BLOCK - 1);
     for (unsigned k = 0; k < 80 && g.n_insn < want && g.n < 600; k++) {
         const struct x86_row *r = good[pick(n_good)];
         if ((integer || pick(3)) && (is_gen(r, gen_native) || is_gen(r, gen_x87) || is_gen(r, gen_nop)))        /* they are most of the rows */
@@ -233,6 +233,80 @@ static void blocks(enum x86_mode mode, bool seg, unsigned n)
         one_block((base << 32 | k) * 0x9e3779b97f4a7c15ull | 1);
     printf("# %u blocks, %u failures\n", cases_run, failures);
     CHECK_EQ(failures, 0);
+}
+
+/* ---- loops ---- */
+static unsigned loops_counted, loops_tight;          /* of the cases that counted what they run: those that entered a tight copy */
+
+/* Does the block's code at N's offsets count in N? It has its address as a constant. */
+static bool counts_in(const struct tb *tb, const struct tb_count *n)
+{
+    const uint64_t *at = &n->runs;
+    return n->code_end <= tb->code_size && memmem(tb->code + n->code, n->code_end - n->code, &at, sizeof at);
+}
+
+/* Did a block made since there were FIRST of them run a tight copy, and count it? */
+static bool tight_since(unsigned first)
+{
+    const struct tcg *t = exec_tcg.t;
+    for (unsigned i = first; i < t->n_by_code; i++) {
+        uint32_t tight = t->by_code[i]->tight;
+        for (const struct tb_count *n = tight ? t->counts : NULL; n; n = n->next)
+            if (n->runs && n->guest && n->from > tight && counts_in(t->by_code[i], n))
+                return true;
+    }
+    return false;
+}
+
+static void one_loop(uint64_t seed)
+{
+    static struct gen g;
+    if (not_asked(seed))
+        return;
+    gen_seed = seed;
+    memset(&g, 0, sizeof g);
+    g.at = next_code();
+    g.in = &st_in;
+    g.mode = exec_mode;
+    g.block = true;
+    exec_hot = pick(8);
+    random_state(&st_in, g.at, RESERVED64);
+    if (!loop_gen(&g, good, n_good))
+        return;
+    if (chance(3))
+        for (unsigned k = 0; k < g.n_insn; k++)
+            if (chance(3))
+                exec_tlb_only[g.pos[k] / 64] |= 1ull << g.pos[k] % 64;
+    unsigned first = exec_tcg.t->n_by_code;
+    bool counting = chance(4);
+    log_mask |= counting ? LOG_COUNT : 0;
+    check_case(&g, seed);
+    log_mask &= ~(unsigned)LOG_COUNT;
+    memset(exec_tlb_only, 0, sizeof exec_tlb_only);
+    loops_counted += counting;
+    loops_tight += counting && tight_since(first < exec_tcg.t->n_by_code ? first : 0);
+    while (exec_tcg.t->counts) {                     /* the blocks are not run again */
+        struct tb_count *next = exec_tcg.t->counts->next;
+        free(exec_tcg.t->counts);
+        exec_tcg.t->counts = next;
+    }
+}
+
+static void loops(enum x86_mode mode, unsigned n)
+{
+    uint64_t base = setting("DUET_BASE", 1);
+    unsigned kept = 0;
+    choose_rows(mode, false);
+    for (unsigned k = 0; k < n_good; k++)
+        if (loop_row(good[k]))
+            good[kept++] = good[k];
+    n_good = kept;
+    loops_counted = loops_tight = 0;
+    for (unsigned k = 0; k < n; k++)
+        one_loop((base << 32 | k) * 0x9e3779b97f4a7c15ull | 1);
+    printf("# %u loops, %u failures; %u of %u entered a tight copy\n", cases_run, failures, loops_tight, loops_counted);
+    CHECK_EQ(failures, 0);
+    CHECK(exec_no_tcg || loops_counted < 100 || loops_tight * 4 > loops_counted);
 }
 
 /* A device that writes while a block is being made: after its bytes were decoded, before anybody watches them. */
@@ -324,4 +398,6 @@ TEST(row32_segments) { every_row(X86_M32, true, of_100(10)); }
 TEST(block64) { blocks(X86_M64, false, of_100(20000)); }
 TEST(block32) { blocks(X86_M32, false, of_100(10000)); }
 TEST(block16) { blocks(X86_M16, true, of_100(10000)); }
+TEST(loop64) { loops(X86_M64, of_100(6000)); }
+TEST(loop32) { loops(X86_M32, of_100(2000)); }
 TEST(block32_segments) { blocks(X86_M32, true, of_100(5000)); }
