@@ -72,7 +72,8 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     }
     s->lo = MIN(s->lo, at);
     s->hi = MAX(s->hi, at + (int64_t)size);
-    s->store |= x64_mem_kind(x, in) != NM_READ || x->group[in - x->ir->insn].store;        /* after a miss, members trust their group's descriptor */
+    /* After a miss, the ordinary code's members trust their group's descriptor. */
+    s->store |= x64_mem_kind(x, in) != NM_READ || x->group[in - x->ir->insn].store;
     return s;
 }
 
@@ -312,6 +313,8 @@ static void close_loop(struct x64_ctx *x, const struct tb_exit *e, const uint8_t
         close_turn(x, turn);
         count_down(x);
         x64_jcc_to(c, CC_NS, l->top);
+        if (x->counting)                           /* the last copy's turn has the round's branch */
+            x->counts->to = (uint32_t)(c->p - x->start);
         x64_jmp_to(c, x->start + (x->tb->needs_flags ? e->body : e->guard));
     } else if (x->counting) {
         close_turn(x, turn);
@@ -320,8 +323,6 @@ static void close_loop(struct x64_ctx *x, const struct tb_exit *e, const uint8_t
         x64_jcc_to(c, x->in->sub, l->top);
         x64_jmp_to(c, l->over);
     }
-    if (x->counting)                               /* the last copy's turn has the whole round's branch */
-        x->counts->to = (uint32_t)(c->p - x->start);
 }
 
 static void fresh_state(struct x64_ctx *x)
@@ -377,7 +378,7 @@ static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
     c->touched = 0;
     uint8_t *turn;
     for (unsigned copy = 1;; copy++) {
-        turn = c->p;
+        turn = copy == 1 ? l->top : c->p;          /* the first copy's has the round's counting down */
         for (uint32_t k = 0; k < l->end; k++)
             x64_emit_insn(x, k);
         x->k = l->end;
