@@ -375,6 +375,6 @@ TEST(row32_segments) { every_row(X86_M32, true, of_100(10)); }
 TEST(block64) { blocks(X86_M64, false, of_100(20000)); }
 TEST(block32) { blocks(X86_M32, false, of_100(10000)); }
 TEST(block16) { blocks(X86_M16, true, of_100(10000)); }
-TEST(loop64) { loops(X86_M64, of_100(6000)); }
+TEST(loop64) { loops(X86_M64, of_100(20000)); }
 TEST(loop32) { loops(X86_M32, of_100(2000)); }
 TEST(block32_segments) { blocks(X86_M32, true, of_100(5000)); }

@@ -19,10 +19,10 @@ static void map(unsigned n, u64 pte)
     __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
 }
 
-/* Pages that are neighbours at VA are none in memory, but for the first two. */
+/* The first five pages at VA are neighbours in memory, the others not: an instruction that often meets a new run is translated otherwise. */
 static void setup(void)
 {
-    static const u8 page[8] = { 0, 1, 3, 2, 7, 6, 5, 4 };
+    static const u8 page[8] = { 0, 1, 2, 3, 4, 6, 5, 7 };
     pd[1][0] = (ul)pt | 7;
     for (unsigned i = 0; i < 8; i++)
         map(i, (PA + page[i] * 4096ul) | 7);
@@ -45,7 +45,7 @@ CODE(devs, "1: mov (%rbx),%eax\n add $16,%rbx\n dec %ecx\n jnz 1b\n" CODE_END)
 CODE(devw, "1: mov %edx,(%rbx)\n add $0x100,%rbx\n dec %ecx\n jnz 1b\n" CODE_END)
 CODE(carry, "1: adc (%rbx),%rax\n lea 8(%rbx),%rbx\n dec %rcx\n jnz 1b\n" CODE_END)
 CODE(back, "1: lea -64(%rbx),%rbx\n mov %rcx,64(%rbx,%rsi,8)\n add $64,%rbx\n add $1,%rsi\n sub $1,%rcx\n jnz 1b\n" CODE_END)
-CODE(after, "1: add (%rbx),%rax\n add $8,%rbx\n sub $1,%rcx\n jnz 1b\nafter_2: mov (%rbx),%rdx\n" CODE_END) LABEL(after_2);
+CODE(after, "1: add (%rbx),%rax\n add $8,%rbx\n sub $1,%rcx\n jnz 1b\nafter_2: mov 0x30(%rbx),%rdx\n" CODE_END) LABEL(after_2);
 
 static void streams(void)
 {
@@ -75,7 +75,7 @@ static void faults(void)
         EQ(last.fl & 0x8d5, 0x04);
         go(fill, VA, 0x1000); EXPECT(14, 2, fill); EQ(last.bx, VA + 0x5000); EQ(last.cx, 0x600);
         EQ(*(u64 *)(VA + 0x4ff8), 0x601); EQ(last.fl & 0x8d5, 4);
-        go(after, VA, 0xa00); EXPECT(14, 0, after_2); EQ(last.cr2, VA + 0x5000); EQ(last.cx, 0);
+        go(after, VA, 0x9fd - i); EXPECT(14, 0, after_2); EQ(last.cr2, VA + 0x5018 - 8 * (ul)i); EQ(last.cx, 0);
         map(5, (PA + 0x6000) | 5);                       /* read-only, and CR0.WP is set */
         WRITE_CR(0, READ_CR(0) | 1ul << 16);
         go(fill, VA, 0x1000); EXPECT(14, 3, fill); EQ(last.bx, VA + 0x5000); EQ(last.cx, 0x600);
@@ -144,7 +144,9 @@ CODE(forever, "1: add (%rbx),%rax\n add $1,%rdx\n dec %rcx\n jnz 1b\n" CODE_END)
 static void timer(void)
 {
     for (unsigned i = 0; i < 8; i++) {
-        static const u8 init[8][2] = { { 0x20, 0x11 }, { 0x21, 0x20 }, { 0x21, 4 }, { 0x21, 1 }, { 0xa0, 0x11 }, { 0xa1, 0x28 }, { 0xa1, 2 }, { 0xa1, 1 } };
+        static const u8 init[8][2] = {
+            { 0x20, 0x11 }, { 0x21, 0x20 }, { 0x21, 4 }, { 0x21, 1 }, { 0xa0, 0x11 }, { 0xa1, 0x28 }, { 0xa1, 2 }, { 0xa1, 1 },
+        };
         outb(init[i][0], init[i][1]);
     }
     outb(0x21, 0xfe); outb(0xa1, 0xff);
