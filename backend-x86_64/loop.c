@@ -90,7 +90,8 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     }
     s->lo = MIN(s->lo, at);
     s->hi = MAX(s->hi, at + (int64_t)size);
-    s->store |= x64_mem_kind(x, in) != NM_READ || x->group[in - x->ir->insn].store;        /* after a miss, members trust their group's descriptor */
+    /* After a miss, the ordinary code's members trust their group's descriptor. */
+    s->store |= x64_mem_kind(x, in) != NM_READ || x->group[in - x->ir->insn].store;
     return s;
 }
 
@@ -340,9 +341,8 @@ static void close_loop(struct x64_ctx *x, const struct tb_exit *e, const uint8_t
         }
         x64_jmp_to(c, x->start + e->guard);
     } else if (x->counting) {
-        close_turn(x, turn);
+        close_turn(x, turn);                       /* its branch stands for the one below */
         x64_jmp_to(c, l->top);
-        x->counts->to = (uint32_t)(c->p - x->start);
     } else {
         x64_jcc_to(c, x->in->sub, l->top);
         x64_jmp_to(c, l->over);
@@ -445,7 +445,7 @@ static bool emit_by_plan(struct x64_ctx *x, const struct tb_exit *e)
     fresh_state(x, l->recipe ? FS_RECIPE : 0);
     c->touched = 0;
     for (unsigned copy = 1;; copy++) {
-        turn = c->p;
+        turn = copy == 1 ? l->top : c->p;          /* the first copy's has the round's counting down */
         if (!emit_turn(x))
             return false;
         if (copy == l->copies)

@@ -1,14 +1,15 @@
 /*
- * Random loops for gen_exec.c: a body of up to 12 instructions such as compilers put into loops, whose bases and indices move by constants, stay, or
- * jump about; a conditional branch back to the top; now and then a conditional exit or a second branch back in the middle, and code behind the loop that goes
- * on using the same bases. Some streams run over pages that are not contiguous, or out of the window.
+ * Random loops for gen_exec.c: a body of up to 12 instructions such as compilers put into loops, whose bases and indices move by
+ * constants, stay, or jump about; a conditional branch back to the top; now and then a conditional exit or a second branch back in the
+ * middle, and code behind the loop that goes on using the same bases. Some streams run over pages that are not contiguous, or out of
+ * the window.
  */
 #ifndef TESTS_UNIT_EXEC_LOOP_H
 #define TESTS_UNIT_EXEC_LOOP_H
 #include "tests/unit/exec_gen.h"
 #include "core/log.h"
 
-/* r: a register moved by the loop; its value at the top of turn n is at + n * step. far: what displacements must add to get back to the window. */
+/* A register that a turn moves by step. far: what displacements must add to get back to the window. */
 struct loop_reg { uint8_t r; int32_t step, far; };
 struct loop_gen {
     struct gen *g;
@@ -27,22 +28,27 @@ struct loop_form { uint8_t prefix, map, op, sizes; int8_t ext; uint8_t imm, how;
 
 static const struct loop_form loop_forms[] = {
     { 0, 0, 0x88, 15, -1, 0, 0 }, { 0, 0, 0x8a, 15, -1, 0, 0 }, { 0, 0, 0x88, 12, -1, 0, LF_MEMONLY }, { 0, 0, 0x8a, 12, -1, 0, LF_MEMONLY },
-    { 0, 0, 0xc6, 15, 0, 9, 0 }, { 0, 1, 0xb6, 12, -1, 0, 0 }, { 0, 1, 0xb7, 12, -1, 0, 0 }, { 0, 1, 0xbe, 14, -1, 0, 0 }, { 0, 1, 0xbf, 12, -1, 0, 0 },
-    { 0, 0, 0x00, 15, -1, 0, LF_LOCK }, { 0, 0, 0x02, 15, -1, 0, 0 }, { 0, 0, 0x28, 15, -1, 0, LF_LOCK }, { 0, 0, 0x2a, 15, -1, 0, 0 }, { 0, 0, 0x10, 15, -1, 0, LF_LOCK },
-    { 0, 0, 0x12, 15, -1, 0, 0 }, { 0, 0, 0x18, 15, -1, 0, LF_LOCK }, { 0, 0, 0x1a, 15, -1, 0, 0 }, { 0, 0, 0x30, 15, -1, 0, LF_LOCK }, { 0, 0, 0x22, 15, -1, 0, 0 },
-    { 0, 0, 0x0a, 15, -1, 0, 0 }, { 0, 0, 0x38, 15, -1, 0, 0 }, { 0, 0, 0x3a, 15, -1, 0, 0 }, { 0, 0, 0x84, 15, -1, 0, 0 },
-    { 0, 0, 0x80, 15, 0, 9, LF_LOCK }, { 0, 0, 0x80, 15, 2, 9, LF_LOCK }, { 0, 0, 0x80, 15, 4, 9, LF_LOCK }, { 0, 0, 0x80, 15, 7, 9, 0 },
-    { 0, 0, 0xf6, 15, 0, 9, 0 }, { 0, 0, 0xf6, 15, 2, 0, LF_LOCK }, { 0, 0, 0xf6, 15, 3, 0, LF_LOCK }, { 0, 0, 0xfe, 15, 0, 0, LF_LOCK }, { 0, 0, 0xfe, 15, 1, 0, LF_LOCK },
-    { 0, 0, 0xc0, 15, 4, 1, 0 }, { 0, 0, 0xc0, 15, 5, 1, 0 }, { 0, 0, 0xc0, 15, 0, 1, 0 }, { 0, 0, 0xd0, 15, 2, 0, 0 }, { 0, 0, 0xd2, 15, 7, 0, 0 }, { 0, 1, 0xba, 12, 5, 1, LF_LOCK },
-    { 0, 1, 0xba, 12, 4, 1, 0 }, { 0, 0, 0x86, 15, -1, 0, 0 }, { 0, 1, 0xc0, 15, -1, 0, LF_LOCK }, { 0, 1, 0xaf, 14, -1, 0, 0 }, { 0, 1, 0x44, 14, -1, 0, 0 },
-    { 0, 1, 0x42, 14, -1, 0, 0 }, { 0, 1, 0x4c, 14, -1, 0, 0 }, { 0, 1, 0x92, 1, 0, 0, 0 }, { 0, 1, 0x94, 1, 0, 0, 0 }, { 0, 1, 0x90, 1, 0, 0, 0 }, { 0, 0, 0x69, 12, -1, 4, 0 },
-    { 0, 0, 0xff, 8, 6, 0, LF_MEMONLY }, { 0, 0, 0x8f, 8, 0, 0, LF_MEMONLY }, { 0, 0, 0x8d, 12, -1, 0, LF_MEMONLY }, { 0, 0, 0xf6, 12, 6, 0, 0 },
-    { 0, 1, 0x10, 0, -1, 0, LF_XMM }, { 0, 1, 0x11, 0, -1, 0, LF_XMM }, { 0, 1, 0x28, 0, -1, 0, LF_XMM }, { 0, 1, 0x29, 0, -1, 0, LF_XMM }, { 0xf3, 1, 0x6f, 0, -1, 0, LF_XMM },
-    { 0xf3, 1, 0x7f, 0, -1, 0, LF_XMM }, { 0x66, 1, 0xfe, 0, -1, 0, LF_XMM }, { 0, 1, 0x58, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x58, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x59, 0, -1, 0, LF_XMM },
-    { 0xf2, 1, 0x10, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x11, 0, -1, 0, LF_XMM }, { 0xf3, 1, 0x10, 0, -1, 0, LF_XMM }, { 0xf3, 1, 0x11, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x2a, 12, -1, 0, LF_XMM | LF_MEMONLY },
-    { 0x66, 1, 0x2e, 0, -1, 0, LF_XMM }, { 0x66, 1, 0xef, 0, -1, 0, LF_XMM }, { 0x66, 1, 0xd6, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x5e, 0, -1, 0, LF_XMM },
-    { 0xf3, 1, 0x6f, 0, -1, 0, LF_XMM | LF_VEX }, { 0xf3, 1, 0x7f, 0, -1, 0, LF_XMM | LF_VEX }, { 0x66, 1, 0xfe, 0, -1, 0, LF_XMM | LF_VEX }, { 0, 1, 0x58, 0, -1, 0, LF_XMM | LF_VEX },
-    { 0, 0, 0xdd, 0, 0, 0, LF_MEMONLY }, { 0, 0, 0xdd, 0, 3, 0, LF_MEMONLY }, { 0, 0, 0xd8, 0, 0, 0, LF_MEMONLY }, { 0, 0, 0xd9, 0, 3, 0, LF_MEMONLY },
+    { 0, 0, 0xc6, 15, 0, 9, 0 }, { 0, 1, 0xb6, 12, -1, 0, 0 }, { 0, 1, 0xb7, 12, -1, 0, 0 }, { 0, 1, 0xbe, 14, -1, 0, 0 },
+    { 0, 1, 0xbf, 12, -1, 0, 0 }, { 0, 0, 0x00, 15, -1, 0, LF_LOCK }, { 0, 0, 0x02, 15, -1, 0, 0 }, { 0, 0, 0x28, 15, -1, 0, LF_LOCK },
+    { 0, 0, 0x2a, 15, -1, 0, 0 }, { 0, 0, 0x10, 15, -1, 0, LF_LOCK }, { 0, 0, 0x12, 15, -1, 0, 0 }, { 0, 0, 0x18, 15, -1, 0, LF_LOCK },
+    { 0, 0, 0x1a, 15, -1, 0, 0 }, { 0, 0, 0x30, 15, -1, 0, LF_LOCK }, { 0, 0, 0x22, 15, -1, 0, 0 }, { 0, 0, 0x0a, 15, -1, 0, 0 },
+    { 0, 0, 0x38, 15, -1, 0, 0 }, { 0, 0, 0x3a, 15, -1, 0, 0 }, { 0, 0, 0x84, 15, -1, 0, 0 }, { 0, 0, 0x80, 15, 0, 9, LF_LOCK },
+    { 0, 0, 0x80, 15, 2, 9, LF_LOCK }, { 0, 0, 0x80, 15, 4, 9, LF_LOCK }, { 0, 0, 0x80, 15, 7, 9, 0 }, { 0, 0, 0xf6, 15, 0, 9, 0 },
+    { 0, 0, 0xf6, 15, 2, 0, LF_LOCK }, { 0, 0, 0xf6, 15, 3, 0, LF_LOCK }, { 0, 0, 0xfe, 15, 0, 0, LF_LOCK }, { 0, 0, 0xfe, 15, 1, 0, LF_LOCK },
+    { 0, 0, 0xc0, 15, 4, 1, 0 }, { 0, 0, 0xc0, 15, 5, 1, 0 }, { 0, 0, 0xc0, 15, 0, 1, 0 }, { 0, 0, 0xd0, 15, 2, 0, 0 },
+    { 0, 0, 0xd2, 15, 7, 0, 0 }, { 0, 1, 0xba, 12, 5, 1, LF_LOCK }, { 0, 1, 0xba, 12, 4, 1, 0 }, { 0, 0, 0x86, 15, -1, 0, 0 },
+    { 0, 1, 0xc0, 15, -1, 0, LF_LOCK }, { 0, 1, 0xaf, 14, -1, 0, 0 }, { 0, 1, 0x44, 14, -1, 0, 0 }, { 0, 1, 0x42, 14, -1, 0, 0 },
+    { 0, 1, 0x4c, 14, -1, 0, 0 }, { 0, 1, 0x92, 1, 0, 0, 0 }, { 0, 1, 0x94, 1, 0, 0, 0 }, { 0, 1, 0x90, 1, 0, 0, 0 },
+    { 0, 0, 0x69, 12, -1, 4, 0 }, { 0, 0, 0xff, 8, 6, 0, LF_MEMONLY }, { 0, 0, 0x8f, 8, 0, 0, LF_MEMONLY }, { 0, 0, 0x8d, 12, -1, 0, LF_MEMONLY },
+    { 0, 0, 0xf6, 12, 6, 0, 0 }, { 0, 1, 0x10, 0, -1, 0, LF_XMM }, { 0, 1, 0x11, 0, -1, 0, LF_XMM }, { 0, 1, 0x28, 0, -1, 0, LF_XMM },
+    { 0, 1, 0x29, 0, -1, 0, LF_XMM }, { 0xf3, 1, 0x6f, 0, -1, 0, LF_XMM }, { 0xf3, 1, 0x7f, 0, -1, 0, LF_XMM },
+    { 0x66, 1, 0xfe, 0, -1, 0, LF_XMM }, { 0, 1, 0x58, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x58, 0, -1, 0, LF_XMM },
+    { 0xf2, 1, 0x59, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x10, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x11, 0, -1, 0, LF_XMM },
+    { 0xf3, 1, 0x10, 0, -1, 0, LF_XMM }, { 0xf3, 1, 0x11, 0, -1, 0, LF_XMM }, { 0xf2, 1, 0x2a, 12, -1, 0, LF_XMM | LF_MEMONLY },
+    { 0x66, 1, 0x2e, 0, -1, 0, LF_XMM }, { 0x66, 1, 0xef, 0, -1, 0, LF_XMM }, { 0x66, 1, 0xd6, 0, -1, 0, LF_XMM },
+    { 0xf2, 1, 0x5e, 0, -1, 0, LF_XMM }, { 0xf3, 1, 0x6f, 0, -1, 0, LF_XMM | LF_VEX }, { 0xf3, 1, 0x7f, 0, -1, 0, LF_XMM | LF_VEX },
+    { 0x66, 1, 0xfe, 0, -1, 0, LF_XMM | LF_VEX }, { 0, 1, 0x58, 0, -1, 0, LF_XMM | LF_VEX }, { 0, 0, 0xdd, 0, 0, 0, LF_MEMONLY },
+    { 0, 0, 0xdd, 0, 3, 0, LF_MEMONLY }, { 0, 0, 0xd8, 0, 0, 0, LF_MEMONLY }, { 0, 0, 0xd9, 0, 3, 0, LF_MEMONLY },
 };
 
 struct loop_mem { uint8_t base, index, scale; int32_t disp; bool gs, rip; };       /* 0xff: none */
@@ -74,7 +80,8 @@ static void loop_modrm(const struct gen *g, struct enc *e, unsigned reg, const s
 {
     bool none = m->base == 0xff, small = m->disp == (int8_t)m->disp && !none && pick(3);
     bool zero = !m->disp && !none && (m->base & 7) != X86_RBP && pick(2);
-    unsigned sib = m->index != 0xff || (none && g->mode == X86_M64 && !m->rip) || (m->base & 7) == X86_RSP, mod = none || zero ? 0 : small ? 1 : 2;
+    bool sib = m->index != 0xff || (none && g->mode == X86_M64 && !m->rip) || (m->base & 7) == X86_RSP;
+    unsigned mod = none || zero ? 0 : small ? 1 : 2;
     e->b[e->n++] = (uint8_t)(mod << 6 | (reg & 7) << 3 | (sib ? 4 : none ? 5 : m->base & 7));
     if (sib)
         e->b[e->n++] = (uint8_t)(m->scale << 6 | (m->index == 0xff ? 4 : m->index & 7) << 3 | (none ? 5 : m->base & 7));
@@ -84,7 +91,8 @@ static void loop_modrm(const struct gen *g, struct enc *e, unsigned reg, const s
 }
 
 /* size 0: no general operand. */
-static void loop_encode(const struct gen *g, struct enc *e, const struct loop_form *f, unsigned size, unsigned reg, const struct loop_mem *m, unsigned rm)
+static void loop_encode(const struct gen *g, struct enc *e, const struct loop_form *f, unsigned size, unsigned reg, const struct loop_mem *m,
+                        unsigned rm)
 {
     unsigned x = m && m->index != 0xff ? m->index >> 3 : 0, b = !m ? rm >> 3 : m->base != 0xff ? m->base >> 3 : 0;
     memset(e, 0, sizeof *e);
@@ -95,7 +103,8 @@ static void loop_encode(const struct gen *g, struct enc *e, const struct loop_fo
     if (f->how & LF_VEX) {
         e->b[e->n++] = 0xc4;
         e->b[e->n++] = (uint8_t)((reg >> 3 ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | 1);
-        e->b[e->n++] = (uint8_t)((f->op & 0x80 || f->op == 0x58 ? 15 - reg : 15) << 3 | pick(2) << 2 | (f->prefix == 0x66 ? 1 : f->prefix == 0xf3 ? 2 : 0));
+        unsigned v = f->op & 0x80 || f->op == 0x58 ? 15 - reg : 15;
+        e->b[e->n++] = (uint8_t)(v << 3 | pick(2) << 2 | (f->prefix == 0x66 ? 1 : f->prefix == 0xf3 ? 2 : 0));
     } else {
         if (size == 2)
             e->b[e->n++] = 0x66;
@@ -266,13 +275,14 @@ static int32_t loop_stride(bool index)
 /* Registers' values and what they move by. fit: all turns stay in the window. */
 static void loop_state(struct loop_gen *l)
 {
-    static const uint8_t base64[5] = { X86_RBX, X86_R8, X86_R12, X86_R13, X86_RSP }, index64[2] = { X86_RBP, X86_RSI }, data64[] = { 0, 1, 2, 7, 10, 11, 15 };
-    static const uint8_t base32[2] = { X86_RBX, X86_RSI }, index32[2] = { X86_RBP, X86_RDI }, data32[] = { 0, 1 };
+    static const uint8_t base64[5] = { X86_RBX, X86_R8, X86_R12, X86_R13, X86_RSP }, index64[2] = { X86_RBP, X86_RSI };
+    static const uint8_t data64[] = { 0, 1, 2, 7, 10, 11, 15 };
+    static const uint8_t base32[2] = { X86_RBX, X86_RSP }, index32[2] = { X86_RBP, X86_RDI }, data32[] = { 0, 1 };
     struct gen *g = l->g;
     bool wide = g->mode == X86_M64, fit = pick(4);
     l->data = wide ? data64 : data32;
     l->n_data = wide ? ARRAY_SIZE(data64) : ARRAY_SIZE(data32);
-    l->counter = wide ? X86_R9 : X86_RDX;
+    l->counter = wide ? X86_R9 : X86_RSI;
     l->n_base = wide ? 1 + pick(5) : 1 + pick(2);
     l->n_index = 1 + pick(2);
     l->turns = chance(3) ? 1 + pick(3000) : chance(4) ? 1 + pick(8) : 1 + pick(200);
@@ -306,9 +316,12 @@ static void loop_state(struct loop_gen *l)
 /* Rows whose operands lie at fixed addresses in a loop, or are a helper's work. */
 static bool loop_row(const struct x86_row *r)
 {
-    return !branch(r) && !stack_row(r) && !field_used(r, LF_STRING) && !field_used(r, LF_XLAT) && !is_gen(r, gen_bt) && !is_gen(r, gen_fxsave) && !is_gen(r, gen_x87_env) &&
-           !is_gen(r, gen_mxcsr) && !is_gen(r, gen_maskmov) && !(r->opnd[1] == L_Gx || r->opnd[1] == L_Gh) && !is_gen(r, gen_x87) && !is_gen(r, gen_cmpxchg) &&
-           !is_gen(r, gen_cmpxchg8b) && !is_gen(r, gen_cache) && !is_gen(r, gen_nop) && !is_gen(r, gen_mov_seg);
+    static void (*const out[])(struct x86_gen *, const struct x86_insn *) = { gen_bt, gen_fxsave, gen_x87_env, gen_mxcsr, gen_maskmov,
+        gen_x87, gen_cmpxchg, gen_cmpxchg8b, gen_cache, gen_nop, gen_mov_seg };
+    for (unsigned i = 0; i < ARRAY_SIZE(out); i++)
+        if (r->gen == out[i])
+            return false;
+    return !branch(r) && !stack_row(r) && !field_used(r, LF_STRING) && !field_used(r, LF_XLAT) && r->opnd[1] != L_Gx && r->opnd[1] != L_Gh;
 }
 
 static void loop_body(struct loop_gen *l, const struct x86_row *const *rows, unsigned n_rows)
@@ -361,7 +374,7 @@ static bool loop_gen(struct gen *g, const struct x86_row *const *rows, unsigned 
     static struct loop_gen l;
     memset(&l, 0, sizeof l);
     l.g = g;
-    g->reserved = g->mode == X86_M64 ? RESERVED64 | 1u << X86_RBP | 1u << X86_RSI : RESERVED32 | 1u << X86_RSI | 1u << X86_RDI | 1u << X86_RDX;
+    g->reserved = 1u << X86_RSI | (g->mode == X86_M64 ? RESERVED64 | 1u << X86_RBP : RESERVED32 | 1u << X86_RDI);
     loop_state(&l);
     loop_body(&l, rows, n_rows);
     loop_close(&l);

@@ -1,10 +1,11 @@
 /*
- * The instruction set against the host's processor: for every user-visible row of insns.def random encodings and states, and random blocks
- * of up to 12 instructions (some closed to loops), and loops whose addresses move (exec_loop.h), in 64-bit code, in 32-bit code with flat segments, and in
- * 16- and 32-bit code with segments that have bases and limits, run natively, by the interpreter and by the translator (exec_frame.h, exec_gen.h); registers, flags (but undefined
- * ones), FPU state, memory and faults must agree. The seed of a case is printed when it fails, and DUET_SEED runs only that case.
- * At the end: code that a device or the code itself changes, which the host's processor is not asked about.
- * DUET_CASES: percent of the usual number of cases. DUET_ROW: only rows of that mnemonic. DUET_SURVEY: one failure a row, do not stop. DUET_BASE: another sequence of seeds.
+ * The instruction set against the host's processor: for every user-visible row of insns.def random encodings and states, random blocks of up
+ * to 12 instructions (some closed to loops), and loops whose addresses move (exec_loop.h), in 64-bit code, in 32-bit code with flat segments, and
+ * in 16- and 32-bit code with segments that have bases and limits, run natively, by the interpreter and by the translator (exec_frame.h, exec_gen.h);
+ * registers, flags (but undefined ones), FPU state, memory and faults must agree. The seed of a case is printed when it fails, and DUET_SEED
+ * runs only that case. At the end: code that a device or the code itself changes, which the host's processor is not asked about.
+ * DUET_CASES: percent of the usual number of cases. DUET_ROW: only rows of that mnemonic. DUET_SURVEY: one failure a row, do not stop.
+ * DUET_BASE: another sequence of seeds.
  */
 #include "tests/unit/exec_loop.h"
 
@@ -88,8 +89,10 @@ static const struct gen *now;
 static uint64_t now_seed;
 static void on_abort(int sig)
 {
-    if (!now)
+    if (!now) {
+        signal(SIGABRT, SIG_DFL);
         abort();
+    }
     printf("crashed in case of seed %llu\n", (unsigned long long)now_seed);
     show_code(now, now->n);
     fflush(stdout);
@@ -258,6 +261,15 @@ static bool tight_since(unsigned first)
     return false;
 }
 
+static void drop_counts(void)                        /* the blocks are not run again */
+{
+    while (exec_tcg.t->counts) {
+        struct tb_count *next = exec_tcg.t->counts->next;
+        free(exec_tcg.t->counts);
+        exec_tcg.t->counts = next;
+    }
+}
+
 static void one_loop(uint64_t seed)
 {
     static struct gen g;
@@ -285,11 +297,7 @@ static void one_loop(uint64_t seed)
     memset(exec_tlb_only, 0, sizeof exec_tlb_only);
     loops_counted += counting;
     loops_tight += counting && tight_since(first < exec_tcg.t->n_by_code ? first : 0);
-    while (exec_tcg.t->counts) {                     /* the blocks are not run again */
-        struct tb_count *next = exec_tcg.t->counts->next;
-        free(exec_tcg.t->counts);
-        exec_tcg.t->counts = next;
-    }
+    drop_counts();
 }
 
 static void loops(enum x86_mode mode, unsigned n)
@@ -390,6 +398,49 @@ TEST(code_storm)
     run_both(code, n, storm_before, storm_check);
 }
 
+/* ---- -d count ---- */
+/* add rax, [rbx]; add rbx, 8; sub r9, 1, whose flags can be made again; jnz. And add rbx, 8 first, to a dec r9, where they cannot */
+static const uint8_t count_sub[] = { 0x48, 0x03, 0x03, 0x48, 0x83, 0xc3, 0x08, 0x49, 0x83, 0xe9, 0x01, 0x75, 0xf3, 0xcc };
+static const uint8_t count_dec[] = { 0x48, 0x83, 0xc3, 0x08, 0x48, 0x03, 0x43, 0xf8, 0x49, 0xff, 0xc9, 0x75, 0xf3, 0xcc };
+
+static void count_turns(const uint8_t *code, unsigned len, unsigned turns, uint64_t *guest, uint64_t *host)
+{
+    random_state(&st_in, next_code(), RESERVED64);
+    st_in.r[X86_RBX] = DATA;
+    st_in.r[X86_R9] = turns;
+    exec_hot = true;
+    log_mask |= LOG_COUNT;
+    exec_guest(&exec_tcg, &st_in, &st_tcg, code, len);
+    log_mask &= ~(unsigned)LOG_COUNT;
+    CHECK_EQ(st_tcg.vector, X86_BP);
+    *guest = *host = 0;
+    for (const struct tb_count *n = exec_tcg.t->counts; n; n = n->next) {
+        *guest += n->runs * n->guest;
+        *host += n->runs * n->host;
+    }
+    drop_counts();
+}
+
+/* A round of a tight copy is 4 turns of 5 host instructions (load, add, add, count, branch) and 2 that count down the budget. */
+static void check_counts(const uint8_t *code, unsigned len)
+{
+    uint64_t guest, host, guest2, host2;
+    if (exec_no_tcg)
+        SKIP("no translated code under the address sanitizer");
+    choose_rows(X86_M64, false);
+    count_turns(code, len, 1, &guest, &host);        /* fills the descriptor */
+    for (unsigned n = 37; n < 400; n += 50) {
+        count_turns(code, len, n, &guest, &host);
+        count_turns(code, len, n + 100, &guest2, &host2);
+        CHECK_EQ(guest, 4 * (n - 1));                /* the last turn ends in INT3, which does not come back to be counted */
+        CHECK_EQ(guest2 - guest, 400);
+        CHECK_EQ(host2 - host, 25 * 22);
+    }
+}
+
+TEST(loop_count) { check_counts(count_sub, sizeof count_sub); }
+TEST(loop_count_no_recipe) { check_counts(count_dec, sizeof count_dec); }
+
 static unsigned of_100(unsigned n) { return n / (exec_no_tcg ? 4 : 1) * setting("DUET_CASES", 100) / 100; }
 TEST(row64) { every_row(X86_M64, false, of_100(40)); }
 TEST(row32) { every_row(X86_M32, false, of_100(20)); }
@@ -398,6 +449,6 @@ TEST(row32_segments) { every_row(X86_M32, true, of_100(10)); }
 TEST(block64) { blocks(X86_M64, false, of_100(20000)); }
 TEST(block32) { blocks(X86_M32, false, of_100(10000)); }
 TEST(block16) { blocks(X86_M16, true, of_100(10000)); }
-TEST(loop64) { loops(X86_M64, of_100(6000)); }
+TEST(loop64) { loops(X86_M64, of_100(20000)); }
 TEST(loop32) { loops(X86_M32, of_100(2000)); }
 TEST(block32_segments) { blocks(X86_M32, true, of_100(5000)); }
