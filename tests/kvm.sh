@@ -184,7 +184,7 @@ else
     skip nested/linux_686-pae "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
     skip nested/linux_686 "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
 fi
-for file in exits16 exits32 exits64 smc64 groups64 kind1 kind3 kind5 kind6 kind7; do
+for file in exits16 exits32 exits64 smc64 groups64 kind1 kind2 kind3 kind5 kind6 kind7; do
     set -- "$@" "$work/$file"
 done
 if ! tests/guest/mknested.sh "$duet" "$work/outer.gz" tests/guest/nested.sh "$@" >"$work/mknested.log" 2>&1; then

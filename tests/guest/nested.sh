@@ -36,6 +36,12 @@ for chips in off split on; do
     linux cloud nested/$chips/linux
 done
 
+# Code where nothing is: the kernel cannot go on. One message, with registers and code; the disk is as it was.
+before=$(cksum </disk.img)
+inner -m 16 -kernel /kind2 -no-reboot -drive file=/disk.img,if=virtio,format=raw
+[ $status = 1 ] && grep -q 'KVM_EXIT_INTERNAL_ERROR' /err && grep -q 'EIP=f1234567' /err && grep -q 'code at pc:' /err && [ "$(cksum </disk.img)" = "$before" ]
+say $? nested/internal_error "status $status $(head -n 1 /err)"
+
 # Other kernels: everything built as modules; 32-bit ones with two and three levels of page tables.
 chips=on
 for kernel in generic 686; do
