@@ -14,6 +14,18 @@
 enum region_kind { REGION_RAM, REGION_ROM, REGION_IO };
 enum { TRACK_CODE = 1, TRACK_PT = 2, TRACK_DIRTY = 4 };
 
+/*
+ * A write that only asks a device to look at its queue. An engine may take it without leaving the guest: it then rings on the event loop's thread with the
+ * machine lock held, a little later. Every other engine sees an ordinary write to the region. Set before the region is in the map; kept by the device.
+ */
+struct doorbell {
+    struct doorbell *next;                     /* of the region's */
+    uint64_t offset; unsigned size;            /* the write's offset in the region, and its width */
+    bool match; uint64_t value;                /* only writes of this value */
+    void (*ring)(void *opaque, unsigned n); void *opaque; unsigned n;
+    int fd;                                    /* the engine's event, once it has one; 0: none yet */
+};
+
 struct region {
     enum region_kind kind;
     gpa_t base; uint64_t size;                 /* set by as_add; size in bytes */
@@ -26,6 +38,7 @@ struct region {
     void (*write)(void *opaque, uint64_t offset, uint64_t val, unsigned size);
     void *opaque;
     unsigned max_size;                         /* IO: 0 means 4 */
+    struct doorbell *doorbells;                /* IO: may be NULL */
     bool enabled;                              /* is it in the map now */
     bool no_lock;                              /* IO: callbacks need no machine lock (local APIC page) */
 };

@@ -43,6 +43,8 @@ int kvm_cpuid_set(struct kvm_cpu *);
 /* memory.c */
 int kvm_memory_init(struct vm *);
 void kvm_memory_update(void);
+/* doorbell.c */
+void kvm_doorbells_init(struct vm *);
 /* sync.c: all of struct x86_cpu to the kernel and back. 0 or -errno. */
 int kvm_state_put(struct kvm_cpu *);
 int kvm_state_get(struct kvm_cpu *);

@@ -76,6 +76,7 @@ static int init(struct vm *vm)
     kvm_host.tsc_attr = has(KVM_CAP_VCPU_ATTRIBUTES);
     if ((ret = create_vm()) < 0)
         return ret;
+    kvm_doorbells_init(vm);
     return kvm_memory_init(vm);
 }
 

@@ -177,15 +177,21 @@ mkdir -p "$work/files"
 echo "a file on the disk" >"$work/files/note"
 mke2fs -q -t ext4 -d "$work/files" "$work/inner.img" 8M >/dev/null
 mv "$work/inner.img" "$work/disk.img"
-set -- "$guest/vmlinuz-cloud" "$guest/initrd-cloud.gz" "$work/disk.img"
-for file in exits16 exits32 exits64 smc64 groups64 kind1 kind3 kind5 kind6 kind7; do
+set -- "$guest/vmlinuz-cloud" "$guest/initrd-cloud.gz" "$guest/vmlinuz-generic" "$guest/initrd-generic.gz" "$work/disk.img"
+if { tests/guest/fetch.sh i386 && tests/guest/mkinitrd.sh; } >"$work/fetch.log" 2>&1; then
+    set -- "$@" "$guest/vmlinuz-686" "$guest/initrd-686.gz" "$guest/vmlinuz-686-pae" "$guest/initrd-686-pae.gz"
+else
+    skip nested/linux_686-pae "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
+    skip nested/linux_686 "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
+fi
+for file in exits16 exits32 exits64 smc64 groups64 kind1 kind2 kind3 kind5 kind6 kind7; do
     set -- "$@" "$work/$file"
 done
 if ! tests/guest/mknested.sh "$duet" "$work/outer.gz" tests/guest/nested.sh "$@" >"$work/mknested.log" 2>&1; then
     fail nested "cannot make the outer initrd: $(tail -n 1 "$work/mknested.log")"
     exit 0
 fi
-timeout -k 5 "$(limit 220)" qemu-system-x86_64 -accel tcg -cpu max -m 1024 -nographic -no-reboot -nic none -kernel "$guest/vmlinuz-cloud" \
+timeout -k 5 "$(limit 300)" qemu-system-x86_64 -accel tcg -cpu max -m 1024 -nographic -no-reboot -nic none -kernel "$guest/vmlinuz-cloud" \
     -initrd "$work/outer.gz" -append 'console=ttyS0 panic=-1 quiet mitigations=off' </dev/null >"$work/outer.raw" 2>"$work/outer.err"
 status=$?
 tr -d '\r' <"$work/outer.raw" >"$work/outer"

@@ -361,9 +361,22 @@ static unsigned add_cap(struct virtio_pci *vp, unsigned type, uint32_t offset, u
     return at;
 }
 
+static void ring(void *opaque, unsigned queue) { virtio_kick(&((struct virtio_pci *)opaque)->vio, queue); }
+
+/* One a queue; the register is the queue's own (modern), or one for all that takes the queue's number (legacy). */
+static void add_doorbells(struct virtio_pci *vp, struct region *r, bool legacy)
+{
+    for (unsigned i = 0; i < vp->vio.n_queues; i++) {
+        struct doorbell *b = &vp->bell[legacy][i];
+        *b = (struct doorbell){ .next = r->doorbells, .offset = legacy ? (unsigned)L_NOTIFY : PAGE_NOTIFY * PAGE_SIZE + i * NOTIFY_STEP, .size = 2,
+            .match = legacy, .value = i, .ring = ring, .opaque = vp, .n = i };
+        r->doorbells = b;
+    }
+}
+
 static void add_modern(struct virtio_pci *vp)
 {
-    pci_bar_add(&vp->pci, MODERN_BAR, PCI_BAR_MEM64 | PCI_BAR_PREFETCH, 4 * PAGE_SIZE, "virtio", modern_read, modern_write, vp);
+    add_doorbells(vp, pci_bar_add(&vp->pci, MODERN_BAR, PCI_BAR_MEM64 | PCI_BAR_PREFETCH, 4 * PAGE_SIZE, "virtio", modern_read, modern_write, vp), false);
     add_cap(vp, CAP_COMMON, PAGE_COMMON * PAGE_SIZE, PAGE_SIZE, 16);
     add_cap(vp, CAP_ISR, PAGE_ISR * PAGE_SIZE, PAGE_SIZE, 16);
     add_cap(vp, CAP_DEVICE, PAGE_DEVICE * PAGE_SIZE, PAGE_SIZE, 16);
@@ -380,7 +393,7 @@ int virtio_pci_finish(struct vm *vm, struct virtio_pci *vp, const struct state_r
     while (legacy_size < 24 + vp->vio.config_size)
         legacy_size *= 2;
     if (!vp->opts.disable_legacy)
-        pci_bar_add(&vp->pci, 0, PCI_BAR_IO, legacy_size, "virtio-legacy", legacy_read, legacy_write, vp);
+        add_doorbells(vp, pci_bar_add(&vp->pci, 0, PCI_BAR_IO, legacy_size, "virtio-legacy", legacy_read, legacy_write, vp), true);
     int r = pci_msix_init(&vp->pci, vp->vio.n_queues + 1, MSIX_BAR);
     if (r < 0)
         return r;

@@ -18,6 +18,7 @@ struct virtio_pci {
     struct virtio_pci_opts opts;
     uint8_t cfg_cap;                     /* config offset of the PCI configuration access capability */
     uint8_t pad[7];
+    struct doorbell bell[2][VIRTIO_MAX_QUEUES];   /* modern, legacy */
 };
 
 /*
@@ -32,5 +33,5 @@ void virtio_pci_reset(void *vp);         /* struct device reset and post_load of
 void virtio_pci_post_load(void *vp);
 
 #define VIRTIO_PCI_ROWS(type, m) \
-    PCI_ROWS(type, m.pci), VIRTIO_ROWS(type, m.vio), S_SKIP(type, m.opts), S_SKIP(type, m.cfg_cap), S_SKIP(type, m.pad)
+    PCI_ROWS(type, m.pci), VIRTIO_ROWS(type, m.vio), S_SKIP(type, m.opts), S_SKIP(type, m.cfg_cap), S_SKIP(type, m.pad), S_SKIP(type, m.bell)
 #endif

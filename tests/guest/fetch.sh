@@ -1,8 +1,9 @@
 #!/bin/sh
 # Downloads what the guests run: Debian's packaged kernels (cloud and generic) and the static busybox, as packages.
 # Everything lands in build/guest/; nothing outside of it is written but apt's own package lists when they are empty.
-# usage: tests/guest/fetch.sh     (idempotent: a second run does nothing)
-# Result: build/guest/{cloud,generic}/ (unpacked packages), vmlinuz-cloud, vmlinuz-generic, busybox.
+# usage: tests/guest/fetch.sh [i386]     (idempotent: a second run does nothing)
+# Result: build/guest/{cloud,generic}/ (unpacked packages), vmlinuz-cloud, vmlinuz-generic, busybox; with "i386" also 686-pae/, 686/, their kernels and
+# busybox-i386, by package lists of their own.
 set -eu
 out=$(cd "$(dirname "$0")/../.." && pwd)/build/guest
 mkdir -p "$out"
@@ -11,9 +12,11 @@ cd "$out"
 say() { echo "fetch: $*"; }
 die() { echo "fetch: $*" >&2; exit 1; }
 
+apt_options=
+
 # The package that the meta package $1 depends on today, e.g. linux-image-6.1.0-56-amd64.
 real_package() {
-    apt-cache depends "$1" 2>/dev/null | sed -n 's/.*Depends: *\(linux-image-[0-9][^ ]*\).*/\1/p' | head -n 1
+    apt-cache $apt_options depends "$1" 2>/dev/null | sed -n 's/.*Depends: *\(linux-image-[0-9][^ ]*\).*/\1/p' | head -n 1
 }
 
 # download PACKAGE FOLDER: the package unpacked in FOLDER (made under another name first: an interrupted run leaves nothing half done)
@@ -22,7 +25,7 @@ unpack() {
     mkdir -p "$2.part" deb.part
     chmod 777 deb.part                     # apt drops to its own user for downloads
     say "downloading $1"
-    (cd deb.part && apt-get download -q -q "$1") || die "cannot download $1 (is there a network, and a Debian mirror in apt's sources?)"
+    (cd deb.part && apt-get $apt_options download -q -q "$1") || die "cannot download $1 (is there a network, and a Debian mirror in apt's sources?)"
     dpkg -x deb.part/*.deb "$2.part"
     rm -rf deb.part
     mv "$2.part" "$2"
@@ -51,3 +54,19 @@ if [ ! -e busybox ]; then
     cp busybox-deb/bin/busybox busybox.part 2>/dev/null || cp busybox-deb/usr/bin/busybox busybox.part
     mv busybox.part busybox
 fi
+[ "${1:-}" = i386 ] || exit 0
+
+if [ ! -e vmlinuz-686-pae ] || [ ! -e vmlinuz-686 ] || [ ! -e busybox-i386 ]; then
+    state=$out/apt-i386
+    mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+    apt_options="-o APT::Architecture=i386 -o APT::Architectures=i386 -o Dir::State::Lists=$state/lists -o Dir::Cache=$state/cache"
+    apt-get $apt_options update -q -q >/dev/null 2>&1 || say "some package lists for i386 could not be read"
+fi
+kernel 686-pae linux-image-686-pae
+kernel 686 linux-image-686
+if [ ! -e busybox-i386 ]; then
+    unpack busybox-static busybox-deb-i386
+    cp busybox-deb-i386/bin/busybox busybox-i386.part 2>/dev/null || cp busybox-deb-i386/usr/bin/busybox busybox-i386.part
+    mv busybox-i386.part busybox-i386
+fi
+rm -rf "$out/apt-i386"

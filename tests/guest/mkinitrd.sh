@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes build/guest/initrd-cloud.gz and initrd-generic.gz: static busybox, tests/guest/init, the scripts in tests/guest/run/ and the
+# Makes build/guest/initrd-cloud.gz and initrd-generic.gz (and those of the i386 kernels, where they have been fetched): static busybox, tests/guest/init, the scripts in tests/guest/run/ and the
 # kernel modules that the machine's virtio devices and ext4 need, with a list of them in loading order.
 # The order comes from each module's own `depends=` record, so no depmod is needed on the host.
 # usage: tests/guest/mkinitrd.sh            after fetch.sh; rebuilds what is older than its sources
@@ -32,7 +32,7 @@ make_initrd() {
     rm -rf "$tree"
     mkdir -p "$tree/bin" "$tree/dev" "$tree/proc" "$tree/sys" "$tree/mnt" "$tree/tmp" "$tree/etc" "$tree/modules" "$tree/tests" "$tree/root"
     ln -s bin "$tree/sbin"
-    cp busybox "$tree/bin/busybox"
+    case $1 in 686*) cp busybox-i386 "$tree/bin/busybox" ;; *) cp busybox "$tree/bin/busybox" ;; esac
     for applet in $(./busybox --list); do
         [ "$applet" = busybox ] || ln -s busybox "$tree/bin/$applet"
     done
@@ -51,7 +51,8 @@ make_initrd() {
     echo "mkinitrd: initrd-$1.gz ($(wc -c <"initrd-$1.gz") bytes)"
 }
 
-for kernel in cloud generic; do
+for kernel in cloud generic 686-pae 686; do
+    case $kernel in 686*) [ -e "vmlinuz-$kernel" ] && [ -e busybox-i386 ] || continue ;; esac
     [ -d "$kernel/lib/modules" ] || die "build/guest/$kernel is missing: run tests/guest/fetch.sh first"
     if [ ! -e "initrd-$kernel.gz" ] || [ -n "$(find "$here" busybox -newer "initrd-$kernel.gz" | head -n 1)" ]; then
         make_initrd "$kernel"

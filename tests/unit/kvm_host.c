@@ -7,9 +7,11 @@
 #include "core/vm.h"
 #include "kvm/internal.h"
 #include "vmm/kvm_chips.h"
+#include "vmm/loop.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct vm *vm;
 static struct region ram, rom;
@@ -56,6 +58,7 @@ static void machine(void)
         return;
     kvm_want_irqchip(KVM_CHIPS_ON);
     vm = vm_new(&kvm_engine, clock_new_manual());
+    vm->loop = loop_new(vm->clock);
     CHECK_EQ(kvm_engine.init(vm), 0);
     machine_lock();
     CHECK_EQ(as_add_ram(vm->mem, &ram, "ram", 0, 8 << 20, REGION_RAM), 0);
@@ -298,4 +301,94 @@ TEST(dirty_log)
     CHECK_EQ(kvm_dirty_collect(dirty, NULL), 0);
     CHECK_EQ(dirty_pages, 0);
     CHECK_EQ(kvm_dirty_stop(), 0);
+}
+
+/* ---- doorbells ---- */
+
+static void ring(void *opaque, unsigned n) { }
+static uint64_t nothing(void *opaque, uint64_t offset, unsigned size) { return 0; }
+static void ignore(void *opaque, uint64_t offset, uint64_t val, unsigned size) { }
+
+static uint64_t mmio_at;
+
+/* Runs real-mode code at 1000h until it leaves; the port of the exit, or -1 (and mmio_at). */
+static int run_to_port(const uint8_t *code, size_t len)
+{
+    struct kvm_cpu *k = vm->vcpus[0]->engine_data;
+
+    memcpy(ram.host + 0x1000, code, len);
+    x86_reset(&k->cpu);
+    k->cpu.seg[X86_CS].sel = 0;
+    k->cpu.seg[X86_CS].base = 0;
+    k->cpu.rip = 0x1000;
+    CHECK_EQ(kvm_state_put(k), 0);
+    kvm_try(k->fd, KVM_RUN, 0);
+    int port = k->run->exit_reason == KVM_EXIT_IO ? k->run->io.port : -1;
+    mmio_at = k->run->exit_reason == KVM_EXIT_MMIO ? k->run->mmio.phys_addr : 0;
+    k->run->immediate_exit = 1;                   /* finish the instruction, so that the next state is not disturbed */
+    kvm_try(k->fd, KVM_RUN, 0);
+    k->run->immediate_exit = 0;
+    return port;
+}
+
+static int rings(const struct doorbell *b)
+{
+    uint64_t n = 0;
+    return b->fd > 0 && read(b->fd, &n, sizeof(n)) == sizeof(n) ? (int)n : 0;
+}
+
+/* Port 600h rings for the value 3 only; the region then moves to 700h, and the old place is an ordinary port again. */
+TEST(doorbells_follow_their_region)
+{
+    static uint8_t code[] = { 0xba, 0x00, 0x06, 0xb8, 0x03, 0x00, 0xef,      /* mov $0x600, %dx; mov $3, %ax; out %ax, %dx */
+                              0xb0, 0x01, 0xe6, 0x80 };                      /* mov $1, %al; out %al, $0x80 */
+    static struct doorbell bell = { .offset = 0, .size = 2, .match = true, .value = 3, .ring = ring };
+    static struct region r = { .kind = REGION_IO, .name = "bell", .read = nothing, .write = ignore, .doorbells = &bell };
+
+    NEED_KVM();
+    machine();
+    as_add(vm->io, &r, 0x600, 4);
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
+    CHECK_EQ(rings(&bell), 1);
+    code[4] = 4;
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x600);
+    code[4] = 3;
+    as_move(vm->io, &r, 0x700);
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x600);
+    CHECK_EQ(rings(&bell), 0);
+    code[2] = 7;
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
+    CHECK_EQ(rings(&bell), 1);
+    as_remove(vm->io, &r);
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x700);
+    CHECK_EQ(rings(&bell), 0);
+}
+
+/* A slot comes, moves, and goes with its region; what is no slot leaves to the engine. */
+TEST(slots_follow_the_map)
+{
+    static struct region window;
+    /* mov $0xd000, %ax; mov %ax, %ds; mov 0, %al; out %al, $0x80 */
+    static uint8_t code[] = { 0xb8, 0x00, 0xd0, 0x8e, 0xd8, 0xa0, 0x00, 0x00, 0xe6, 0x80 };
+    struct kvm_cpu *k;
+
+    NEED_KVM();
+    machine();
+    k = vm->vcpus[0]->engine_data;
+    ram.host[0xd0000] = 0x11;
+    ram.host[0x300000] = 0x22;
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
+    CHECK_EQ(*((uint8_t *)k->run + k->run->io.data_offset), 0x11);
+    as_add_alias(vm->mem, &window, "window", &ram, 0x300000, 0xd0000, 0x4000);
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
+    CHECK_EQ(*((uint8_t *)k->run + k->run->io.data_offset), 0x22);
+    as_move(vm->mem, &window, 0xd4000);
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
+    CHECK_EQ(*((uint8_t *)k->run + k->run->io.data_offset), 0x11);
+    as_remove(vm->mem, &window);
+    window = (struct region){ .kind = REGION_IO, .name = "io", .read = nothing, .write = ignore };
+    as_add(vm->mem, &window, 0xd0000, 0x1000);
+    CHECK_EQ(run_to_port(code, sizeof(code)), -1);
+    CHECK_EQ(mmio_at, 0xd0000);
+    as_remove(vm->mem, &window);
 }

@@ -1,5 +1,5 @@
 /*
- * What makes a processor leave an engine, in real mode: ports, strings of them, device memory through big real mode, and an interrupt of the PIT
+ * What makes a processor leave an engine, in real mode: ports, strings of them, device memory through big real mode, the A20 line, and an interrupt of the PIT
  * that ends a halt. Uses no INT n, so that it runs on a KVM that emulates kernels. Prints "ok NAME" or "FAIL NAME" and "end" like the others.
  */
     .section .multiboot, "a"
@@ -115,6 +115,28 @@ real:
     cmc
     sbb %eax, %eax
     VERDICT identification
+
+    /* the line low: 1 MiB + x is x; high: it is not */
+    mov $0xffff, %ax
+    mov %ax, %fs
+    movw $0x1111, 0x500
+    mov $2, %al
+    out %al, $0x92
+    movw $0x2222, %fs:0x510
+    mov $0, %al
+    out %al, $0x92
+    mov %fs:0x510, %bx
+    movw $0x3333, %fs:0x510
+    mov 0x500, %cx
+    mov $2, %al
+    out %al, $0x92
+    mov %fs:0x510, %dx
+    cmp $0x1111, %bx
+    jne 1f
+    cmp $0x3333, %cx
+    jne 1f
+    cmp $0x2222, %dx
+1:  VERDICT a20
 
     movw $AT(handler), %es:0x60 * 4
     movw $0, %es:0x60 * 4 + 2
