@@ -7,7 +7,7 @@
 # run_kernel ENGINE NAME
 run_kernel() {
     case $2 in svm*) cpu="-cpu max,+svm" ;; *) cpu= ;; esac
-    timeout -k 5 "$(limit 30)" ${REFERENCE:-"$duet" -accel "$1" $cpu} -m 64 -kernel "$work/$2" -nographic -no-reboot \
+    timeout -k 5 "$(limit 90)" ${REFERENCE:-"$duet" -accel "$1" $cpu} -m 64 -kernel "$work/$2" -nographic -no-reboot \
         -device isa-debug-exit,iobase=0x501,iosize=1 </dev/null >"$work/$1.$2" 2>"$work/$1.$2.err"
     status=$?
     tr -d '\r' <"$work/$1.$2" | sed -n "s,^\(ok\|FAIL\|skip\) \(.*\),\1 $test_name/$1/$2/\2,p"
