@@ -234,7 +234,7 @@ __attribute__((optimize("no-tree-vectorize"))) static struct result bench_double
 static struct result bench_sse(void)
 {
     fill();
-    for (int turn = 0; turn < 40; turn++)
+    for (int turn = 0; turn < 120; turn++)
         for (int i = 0; i < N; i++)
             for (int k = 0; k < N; k++) {
                 __m128 a = _mm_set1_ps(fa[i][k]);
@@ -262,7 +262,7 @@ __attribute__((target("avx2,fma"))) static struct result bench_avx2block(void)
 {
     static float pa[N][4] __attribute__((aligned(64))), pb[N][16] __attribute__((aligned(64)));
     fill();
-    for (int turn = 0; turn < 40; turn++)
+    for (int turn = 0; turn < 160; turn++)
         for (int i = 0; i < N; i += 4) {
             for (int k = 0; k < N; k++)
                 for (int r = 0; r < 4; r++)

@@ -46,7 +46,7 @@ struct tcg_env {
     uint32_t salt_mode, salt_epoch; uint64_t salt_cs_base;
     struct mem_region region[2 * TCG_REGIONS];
     uint64_t regions_live;                 /* some of them may be in use */
-    int32_t region_turn; uint32_t region_pad;      /* user-mode misses until the softmmu is asked for a larger run */
+    int32_t region_turn, region_turns;     /* user-mode misses until the softmmu is asked for a larger run; how many there were to be */
     uint64_t slots[64];                    /* spilled temps */
     uint64_t loop_host[6];                 /* addends and turns left in a loop's tight copy (backend) */
     uint32_t loop_left, loop_pad;

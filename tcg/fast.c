@@ -199,17 +199,18 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
 }
 
 #define MISS_LIMIT 32                 /* so many misses ... */
-#define REGION_TURN 15                /* user-mode misses that the TLB serves between two that come here */
+#define REGION_TURN 15                /* user-mode misses that the TLB serves between two that come here ... */
+#define REGION_TURN_PAGE 127          /* ... when the last one found no longer run than a page */
 #define MISS_CYCLES 1800               /* ... at most so far apart on the average: the descriptor costs more than it saves */
 
 /* A region missed at the instruction that called: one that keeps missing gets a block with TLB probes instead. cost: in misses. */
-static void note_region_miss(struct tcg_env *env, unsigned cost)
+static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost)
 {
     struct tcg *t = env->tcg;
     uint64_t at = env->ret_pc, now = __builtin_ia32_rdtsc();
     unsigned i = (at ^ at >> 10) & 1023;
-    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (cost > 1 ? 32 : 1);      /* a dear one costs a translation: they are far apart */
-    env->region_turn = REGION_TURN;
+    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1) * (cost > 1 ? 32 : 1);      /* a dear one costs a translation: they are far apart */
+    env->region_turns = env->region_turn = env->region[region - 1].len[0] >= PAGE_SIZE ? REGION_TURN : REGION_TURN_PAGE;
     if (t->region_miss[i].at != at || now - t->region_miss[i].tsc > window) {
         t->region_miss[i].at = at;
         t->region_miss[i].tsc = now;
@@ -260,7 +261,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instruction runs alone */
         struct mem_region *r = &env->region[region - 1];
         bool ok = mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
-        note_region_miss(env, ok ? 1 : MISS_LIMIT / 4);
+        note_region_miss(env, region, ok ? 1 : MISS_LIMIT / 4);
         if (!ok)
             tcg_unwind(env, TCG_UNWIND_ONE_INSN);
         return NULL;
@@ -273,7 +274,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     }
     if (region) {
         p = mmu_region_fill(env->mmu, va, size, access == MMU_WRITE, &env->region[region - 1]);
-        note_region_miss(env, 1);
+        note_region_miss(env, region, 1);
     }
     if (!p)
         p = mmu_refill(env->mmu, va, size, access);
