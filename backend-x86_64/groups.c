@@ -141,7 +141,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
                                     .lo = off, .hi = off + (int64_t)size, .leader_off = off, .member = {k}, .members = 1, .store = kind != NM_READ, .loads_only = stores_open};
 }
 
-/* d = d + constant, by LEA, ADD or SUB; *by is the constant. */
+/* d = d + constant, by LEA, ADD, SUB, INC or DEC; *by is the constant. */
 bool x64_is_step(const struct ir_block *ir, const struct ir_insn *in, ir_ref d, int64_t *by)
 {
     if (in->size != 8)
@@ -149,6 +149,10 @@ bool x64_is_step(const struct ir_block *ir, const struct ir_insn *in, ir_ref d, 
     if (in->op == IR_lea) {
         *by = in->disp;
         return in->base == d && in->index == IR_NONE && in->seg == IR_NONE && !(in->flags & (IRF_ADDR16 | IRF_ADDR32));
+    }
+    if ((in->op == IR_inc || in->op == IR_dec) && in->a == d) {
+        *by = in->op == IR_inc ? 1 : -1;
+        return true;
     }
     if ((in->op != IR_add && in->op != IR_sub) || in->a != d || !ir_is_const(in->b))
         return false;
