@@ -53,6 +53,14 @@ inner -m 256 -cpu max -kernel /vmlinuz-cloud -initrd /initrd-cloud.gz -append "c
 [ $status = 0 ] && grep -q 'DUET-RESULT: ok' /out.text
 say $? nested/cpu_max "status $status $(tail -n 1 /err)"
 
+# The unit tests of the engine, on this KVM.
+if [ -e /kvm_host ]; then
+    SLOW=20 timeout 60 /kvm_host >/out 2>/err
+    status=$?
+    sed -n "s,^\(ok\|FAIL\|skip\) ,&nested/unit/,p" /out
+    say $status nested/unit "status $status $(tail -n 1 /err)"
+fi
+
 # A KVM with hardware behind it is what auto takes.
 duet -accel auto -m 16 -kernel /kind1 -no-reboot -nographic </dev/null >/out 2>/err
 [ $? = 0 ] && grep -q 'using kvm: .*hardware assistance' /err
