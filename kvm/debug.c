@@ -1,8 +1,8 @@
 /*
  * Guest debugging in the kernel's hands: single steps, and up to four addresses at which the guest stops before it executes them.
  *
- * In: the vCPU stands still or the calling thread is its own. A step is one instruction with the accesses to devices that belong to it; interrupts are
- * held off where the kernel can do that. Invariant: the guest's own debug registers are untouched, the kernel loads others while it runs.
+ * In: the vCPU stands still or the calling thread is its own. A step is one instruction with the accesses to devices that belong to it; interrupts
+ * are held off where the kernel can do that. Invariant: the guest's own debug registers are untouched, the kernel loads others while it runs.
  * Linux api.rst: KVM_SET_GUEST_DEBUG; SDM vol. 3 ch. 18.2.
  */
 #include "core/vm.h"

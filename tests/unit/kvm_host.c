@@ -104,7 +104,8 @@ TEST(cpu_state_there_and_back)
     c->cr3 = 0x5000;
     c->cr4 = CR4_PAE | CR4_OSFXSR | CR4_DE;
     for (int i = X86_ES; i <= X86_GS; i++)
-        c->seg[i] = (struct x86_seg){ .base = 0x1000u * (unsigned)i, .limit = 0xfffff, .attr = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB, .sel = (uint16_t)(8 * i + 8) };
+        c->seg[i] = (struct x86_seg){ .base = 0x1000u * (unsigned)i, .limit = 0xfffff, .attr = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB,
+            .sel = (uint16_t)(8 * i + 8) };
     c->seg[X86_CS].attr |= SEG_CODE;
     c->gdt.base = 0x7000;
     c->gdt.limit = 0x77;
@@ -175,8 +176,8 @@ TEST(pic_state)
     machine();
     struct pic_chip *c = models.pic->chip;
     for (int i = 0; i < 2; i++) {
-        c[i] = (struct pic_chip){ .irr = i ? 0x10 : 0x04, .isr = 0x20, .imr = 0xa5, .line = 0x10, .base = (uint8_t)(0x30 + 8 * i), .prio = 3, .elcr = i ? 0x0c : 0x20,
-            .icw1 = 1, .icw4 = 2, .init_step = 3, .read_isr = 1, .smm = 1, .rotate_aeoi = 1 };
+        c[i] = (struct pic_chip){ .irr = i ? 0x10 : 0x04, .isr = 0x20, .imr = 0xa5, .line = 0x10, .base = (uint8_t)(0x30 + 8 * i), .prio = 3,
+            .elcr = i ? 0x0c : 0x20, .icw1 = 1, .icw4 = 2, .init_step = 3, .read_isr = 1, .smm = 1, .rotate_aeoi = 1 };
     }
     struct pic_chip want[2] = { c[0], c[1] };
     CHECK_EQ(kvm_models_load(), 0);
@@ -246,7 +247,8 @@ TEST(pit_state)
     NEED_KVM();
     machine();
     struct pit_channel *c = models.pit->ch;
-    c[0] = (struct pit_channel){ .count = 11932, .reload = 11932, .mode = 2, .rw = 3, .gate = 1, .loaded = 1, .read_hi = 1, .latch = 0x1234, .latched = 1 };
+    c[0] = (struct pit_channel){ .count = 11932, .reload = 11932, .mode = 2, .rw = 3, .gate = 1, .loaded = 1, .read_hi = 1,
+        .latch = 0x1234, .latched = 1 };
     c[2] = (struct pit_channel){ .count = 65536, .mode = 3, .rw = 1, .gate = 0, .loaded = 1 };
     CHECK_EQ(kvm_models_load(), 0);
     memset(c, 0, 3 * sizeof(*c));
