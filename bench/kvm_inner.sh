@@ -22,10 +22,10 @@ for round in 1 2 3; do
     done
 done
 # Direct reads of 4 KiB, one after the other: milliseconds for 2000 of them by the inner guest's own clock.
-for round in 1 2; do
+for round in 1 2 3; do
     for who in qemu duet-on; do
-        timeout 100 $(engine $who) -m 256 -kernel /vmlinuz-cloud -initrd /inner.gz -append "console=ttyS0 panic=-1 quiet duet.nonet duet.run=reads.sh" \
-            -no-reboot -drive file=/disk.img,if=virtio,format=raw,cache=writeback -serial stdio </dev/null 2>&1 | tr -d '\r' |
+        timeout 100 $(engine $who) -m 256 -kernel /vmlinuz-cloud -initrd /inner.gz \
+            -append "console=ttyS0 panic=-1 quiet duet.nonet duet.run=reads.sh" -no-reboot -drive file=/disk.img,if=virtio,format=raw,cache=writeback -serial stdio </dev/null 2>&1 | tr -d '\r' |
             sed -n "s/^reads /bench reads_ms $who /p"
     done
 done

@@ -15,8 +15,8 @@ enum region_kind { REGION_RAM, REGION_ROM, REGION_IO };
 enum { TRACK_CODE = 1, TRACK_PT = 2, TRACK_DIRTY = 4 };
 
 /*
- * A write that only asks a device to look at its queue. An engine may take it without leaving the guest: it then rings on the event loop's thread with the
- * machine lock held, a little later. Every other engine sees an ordinary write to the region. Set before the region is in the map; kept by the device.
+ * A write that only asks a device to look at its queue. An engine may take it without leaving the guest: it then rings on the event loop's thread
+ * with the machine lock held, a little later. Every other engine sees an ordinary write to the region. Set before the region is in the map.
  */
 struct doorbell {
     struct doorbell *next;                     /* of the region's */

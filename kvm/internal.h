@@ -26,7 +26,7 @@ struct kvm_cpu {
     struct kvm_run *run;
     bool push;                           /* cpu is newer than the kernel's registers */
     bool inside;                         /* about to be, or in, KVM_RUN: kicks need a signal; atomic */
-    uint64_t tsc_deadline;               /* of the kernel's local APIC, as last read */
+    bool stepped;                        /* a debug exit has come (debug.c) */
     uint64_t apic_base;
 };
 
@@ -56,6 +56,9 @@ int kvm_tsc_put(struct kvm_cpu *);
 int kvm_tsc_get(struct kvm_cpu *);
 int kvm_msr_one(struct kvm_cpu *, unsigned long request, uint32_t index, uint64_t *v);      /* KVM_GET_MSRS or KVM_SET_MSRS; silent */
 int kvm_msr_exit(struct kvm_cpu *, bool write);
+/* debug.c; vcpu.c: one entry and what it comes out for; FINISH: only what the last exit has left of its instruction. 0 or -errno (reported). */
+int kvm_debug_exit(struct kvm_cpu *);
+int kvm_run_once(struct kvm_cpu *, bool finish);
 /* chips.c */
 int kvm_chips_init(void);
 int kvm_chips_vcpu_init(struct kvm_cpu *);

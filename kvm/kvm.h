@@ -42,6 +42,12 @@ int kvm_chips_set_pit(const struct kvm_pit_state2 *);
 /* Write struct x86_cpu to the kernel now rather than when the vCPU runs next; it stands still. 0 or -errno. */
 int kvm_push(struct vcpu *);
 
+/* ---- debugging (kvm/debug.c) ---- */
+/* One instruction with the device accesses that belong to it; struct x86_cpu is complete afterwards. On the vCPU's thread. 0 or -errno. */
+int kvm_step(struct vcpu *);
+/* Stop before the instructions at ADDR (linear; at most 4, 0 removes them): HIT is called on the vCPU's thread, and asks for an exit or not. */
+int kvm_breakpoints(struct vcpu *, const uint64_t *addr, unsigned n, void (*hit)(void *opaque, struct vcpu *), void *opaque);
+
 /* ---- dirty log (kvm/memory.c): which pages of RAM the guest's processors have written ---- */
 int kvm_dirty_start(void);
 /* Calls page for every page written since the last call. */

@@ -2,8 +2,8 @@
  * Memory slots: the kernel's picture of guest RAM and ROM, kept in step with the address space.
  *
  * In: the flat view of core/aspace (every change of the map calls kvm_memory_update). Out: one slot for each stretch of guest-physical
- * memory that is contiguous in the host too; ROM is read-only (a write is an exit, and as_write drops it). Only what differs is changed, removals
- * first, because slots may not overlap. While the A20 line is low the second MiB shows the first. Dirty log: one bit a page, collected into a callback.
+ * memory that is contiguous in the host too; ROM is read-only (a write is an exit, and as_write drops it). Only what differs is changed,
+ * removals first, because slots may not overlap. While the A20 line is low the second MiB shows the first. Dirty log: one bit a page.
  * Locks: machine lock. A vCPU that runs during a change may meet a slot that is gone: its access becomes an exit, which as_* serves.
  * Linux api.rst: KVM_SET_USER_MEMORY_REGION, KVM_GET_DIRTY_LOG.
  */

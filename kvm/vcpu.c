@@ -312,8 +312,9 @@ static int handle_exit(struct kvm_cpu *k)
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR:                            /* cr8 is followed after every exit */
-    case KVM_EXIT_DEBUG:
         return 0;
+    case KVM_EXIT_DEBUG:
+        return kvm_debug_exit(k);
     case KVM_EXIT_SHUTDOWN:
         if (log_on(LOG_INT))
             log_printf("triple fault: reset\n");
@@ -375,6 +376,7 @@ static void settle(struct kvm_cpu *k)
     ioctl(k->fd, KVM_RUN, 0);
 }
 
+/* One look at what is pending, one entry, one exit. */
 static int step(struct kvm_cpu *k)
 {
     struct vcpu *v = k->vcpu;
@@ -392,6 +394,15 @@ static int step(struct kvm_cpu *k)
         return ret;
     }
     ret = enter(k);
+    return ret == -EINTR ? 0 : ret ? ret : handle_exit(k);
+}
+
+/* Without looking at what is pending: for single steps. */
+int kvm_run_once(struct kvm_cpu *k, bool finish)
+{
+    __atomic_store_n(&k->run->immediate_exit, finish, __ATOMIC_SEQ_CST);
+    k->run->request_interrupt_window = 0;
+    int ret = enter(k);
     return ret == -EINTR ? 0 : ret ? ret : handle_exit(k);
 }
 

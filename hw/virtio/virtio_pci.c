@@ -376,7 +376,8 @@ static void add_doorbells(struct virtio_pci *vp, struct region *r, bool legacy)
 
 static void add_modern(struct virtio_pci *vp)
 {
-    add_doorbells(vp, pci_bar_add(&vp->pci, MODERN_BAR, PCI_BAR_MEM64 | PCI_BAR_PREFETCH, 4 * PAGE_SIZE, "virtio", modern_read, modern_write, vp), false);
+    unsigned flags = PCI_BAR_MEM64 | PCI_BAR_PREFETCH;
+    add_doorbells(vp, pci_bar_add(&vp->pci, MODERN_BAR, flags, 4 * PAGE_SIZE, "virtio", modern_read, modern_write, vp), false);
     add_cap(vp, CAP_COMMON, PAGE_COMMON * PAGE_SIZE, PAGE_SIZE, 16);
     add_cap(vp, CAP_ISR, PAGE_ISR * PAGE_SIZE, PAGE_SIZE, 16);
     add_cap(vp, CAP_DEVICE, PAGE_DEVICE * PAGE_SIZE, PAGE_SIZE, 16);

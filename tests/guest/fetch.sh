@@ -2,8 +2,8 @@
 # Downloads what the guests run: Debian's packaged kernels (cloud and generic) and the static busybox, as packages.
 # Everything lands in build/guest/; nothing outside of it is written but apt's own package lists when they are empty.
 # usage: tests/guest/fetch.sh [i386]     (idempotent: a second run does nothing)
-# Result: build/guest/{cloud,generic}/ (unpacked packages), vmlinuz-cloud, vmlinuz-generic, busybox; with "i386" also 686-pae/, 686/, their kernels and
-# busybox-i386, by package lists of their own.
+# Result: build/guest/{cloud,generic}/ (unpacked packages), vmlinuz-cloud, vmlinuz-generic, busybox; with "i386" also 686-pae/, 686/, their
+# kernels and busybox-i386, by package lists of their own.
 set -eu
 out=$(cd "$(dirname "$0")/../.." && pwd)/build/guest
 mkdir -p "$out"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes build/guest/initrd-cloud.gz and initrd-generic.gz (and those of the i386 kernels, where they have been fetched): static busybox, tests/guest/init, the scripts in tests/guest/run/ and the
+# Makes build/guest/initrd-cloud.gz and initrd-generic.gz (and those of the i386 kernels, where they have been fetched): static busybox,
+# tests/guest/init, the scripts in tests/guest/run/ and the
 # kernel modules that the machine's virtio devices and ext4 need, with a list of them in loading order.
 # The order comes from each module's own `depends=` record, so no depmod is needed on the host.
 # usage: tests/guest/mkinitrd.sh            after fetch.sh; rebuilds what is older than its sources

@@ -39,7 +39,8 @@ done
 # Code where nothing is: the kernel cannot go on. One message, with registers and code; the disk is as it was.
 before=$(cksum </disk.img)
 inner -m 16 -kernel /kind2 -no-reboot -drive file=/disk.img,if=virtio,format=raw
-[ $status = 1 ] && grep -q 'KVM_EXIT_INTERNAL_ERROR' /err && grep -q 'EIP=f1234567' /err && grep -q 'code at pc:' /err && [ "$(cksum </disk.img)" = "$before" ]
+[ $status = 1 ] && grep -q 'KVM_EXIT_INTERNAL_ERROR' /err && grep -q 'EIP=f1234567' /err && grep -q 'code at pc:' /err &&
+    [ "$(cksum </disk.img)" = "$before" ]
 say $? nested/internal_error "status $status $(head -n 1 /err)"
 
 # Other kernels: everything built as modules; 32-bit ones with two and three levels of page tables.
@@ -53,12 +54,21 @@ inner -m 256 -cpu max -kernel /vmlinuz-cloud -initrd /initrd-cloud.gz -append "c
 [ $status = 0 ] && grep -q 'DUET-RESULT: ok' /out.text
 say $? nested/cpu_max "status $status $(tail -n 1 /err)"
 
+# The unit tests of the engine, on this KVM.
+if [ -e /kvm_host ]; then
+    SLOW=20 timeout 60 /kvm_host >/out 2>/err
+    status=$?
+    sed -n "s,^\(ok\|FAIL\|skip\) ,&nested/unit/,p" /out
+    say $status nested/unit "status $status $(tail -n 1 /err)"
+fi
+
 # A KVM with hardware behind it is what auto takes.
 duet -accel auto -m 16 -kernel /kind1 -no-reboot -nographic </dev/null >/out 2>/err
 [ $? = 0 ] && grep -q 'using kvm: .*hardware assistance' /err
 say $? nested/auto "$(cat /err)"
 
-# The nested paging of QEMU's translated processor stops a guest with three levels (QEMU's own -accel kvm hangs in it too): shadow page tables instead.
+# The nested paging of QEMU's translated processor stops a guest with three levels (QEMU's own -accel kvm hangs in it too): here with
+# shadow page tables.
 if [ -e /vmlinuz-686-pae ] && rmmod kvm-amd && insmod /modules/kvm-amd.ko npt=0; then
     linux 686-pae nested/linux_686-pae
 fi

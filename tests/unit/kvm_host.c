@@ -8,7 +8,7 @@
 #include "kvm/internal.h"
 #include "vmm/kvm_chips.h"
 #include "vmm/loop.h"
-#include <errno.h>
+#include <cpuid.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,14 +32,15 @@ static bool no_kvm(void)
 }
 #define NEED_KVM() do { if (no_kvm()) SKIP("no usable /dev/kvm"); } while (0)
 
-/* The best of many: what else runs on the host is not the probe's cost. */
+/* The best of many: what else runs on the host is not the probe's cost. SLOW is the factor for time limits, as in the other tests. */
 TEST(probe_is_quick)
 {
-    int64_t best = INT64_MAX;
+    const char *slow = getenv("SLOW");
+    int64_t best = INT64_MAX, limit = 20 * 1000 * 1000ll * (slow ? atoi(slow) : 1);
     struct kvm_probe p;
 
     NEED_KVM();
-    for (int i = 0; i < 40 && best >= 20 * 1000 * 1000; i++) {
+    for (int i = 0; i < 40 && best >= limit; i++) {
         int64_t start = now_ns();
         kvm_probe(&p, true);
         best = MIN(best, now_ns() - start);
@@ -48,7 +49,7 @@ TEST(probe_is_quick)
         CHECK(strlen(p.why) > 20);
     }
     printf("# probe %.1f ms: %s\n", (double)best / 1e6, p.why);
-    CHECK(best < 20 * 1000 * 1000);
+    CHECK(best < limit);
 }
 
 /* One machine a process: RAM at 0, ROM below 1 MiB, all chips in the kernel. */
@@ -103,7 +104,8 @@ TEST(cpu_state_there_and_back)
     c->cr3 = 0x5000;
     c->cr4 = CR4_PAE | CR4_OSFXSR | CR4_DE;
     for (int i = X86_ES; i <= X86_GS; i++)
-        c->seg[i] = (struct x86_seg){ .base = 0x1000u * (unsigned)i, .limit = 0xfffff, .attr = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB, .sel = (uint16_t)(8 * i + 8) };
+        c->seg[i] = (struct x86_seg){ .base = 0x1000u * (unsigned)i, .limit = 0xfffff, .attr = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB,
+            .sel = (uint16_t)(8 * i + 8) };
     c->seg[X86_CS].attr |= SEG_CODE;
     c->gdt.base = 0x7000;
     c->gdt.limit = 0x77;
@@ -115,7 +117,7 @@ TEST(cpu_state_there_and_back)
     c->lstar = 0xffffffff80001000ull;
     c->sfmask = 0x47700;
     c->sysenter_cs = 0x10;
-    c->sysenter_esp = 0xffff888000001000ull;
+    c->sysenter_esp = 0x88001000;                     /* AMD's processors keep 32 bits */
     c->kernel_gs_base = 0xffff888000002000ull;
     c->pat = 0x0007010600070106ull;
     fill(c->fpu + 32, 8 * 16, 5);                     /* the registers; 10 bytes of each 16 */
@@ -174,8 +176,8 @@ TEST(pic_state)
     machine();
     struct pic_chip *c = models.pic->chip;
     for (int i = 0; i < 2; i++) {
-        c[i] = (struct pic_chip){ .irr = i ? 0x10 : 0x04, .isr = 0x20, .imr = 0xa5, .line = 0x10, .base = (uint8_t)(0x30 + 8 * i), .prio = 3, .elcr = i ? 0x0c : 0x20,
-            .icw1 = 1, .icw4 = 2, .init_step = 3, .read_isr = 1, .smm = 1, .rotate_aeoi = 1 };
+        c[i] = (struct pic_chip){ .irr = i ? 0x10 : 0x04, .isr = 0x20, .imr = 0xa5, .line = 0x10, .base = (uint8_t)(0x30 + 8 * i), .prio = 3,
+            .elcr = i ? 0x0c : 0x20, .icw1 = 1, .icw4 = 2, .init_step = 3, .read_isr = 1, .smm = 1, .rotate_aeoi = 1 };
     }
     struct pic_chip want[2] = { c[0], c[1] };
     CHECK_EQ(kvm_models_load(), 0);
@@ -245,7 +247,8 @@ TEST(pit_state)
     NEED_KVM();
     machine();
     struct pit_channel *c = models.pit->ch;
-    c[0] = (struct pit_channel){ .count = 11932, .reload = 11932, .mode = 2, .rw = 3, .gate = 1, .loaded = 1, .read_hi = 1, .latch = 0x1234, .latched = 1 };
+    c[0] = (struct pit_channel){ .count = 11932, .reload = 11932, .mode = 2, .rw = 3, .gate = 1, .loaded = 1, .read_hi = 1,
+        .latch = 0x1234, .latched = 1 };
     c[2] = (struct pit_channel){ .count = 65536, .mode = 3, .rw = 1, .gate = 0, .loaded = 1 };
     CHECK_EQ(kvm_models_load(), 0);
     memset(c, 0, 3 * sizeof(*c));
@@ -268,8 +271,12 @@ TEST(pit_state)
 
 /* ---- memory ---- */
 
-static uint64_t dirty_pages, dirty_sum;
-static void dirty(void *opaque, gpa_t addr) { dirty_pages++; dirty_sum += addr; }
+static uint64_t dirty_pages, dirty_wanted;
+static void dirty(void *opaque, gpa_t addr)
+{
+    dirty_pages++;
+    dirty_wanted += addr == 0x20000 || addr == 0x21000 || addr == 0x22000;
+}
 
 /* Real-mode code at 1000h that writes one byte in each of the pages 20h..22h, then halts for good by a jump to itself. */
 TEST(dirty_log)
@@ -290,13 +297,13 @@ TEST(dirty_log)
     CHECK_EQ(kvm_state_put(k), 0);
     CHECK_EQ(kvm_dirty_start(), 0);
     CHECK_EQ(kvm_dirty_collect(dirty, NULL), 0);
-    dirty_pages = dirty_sum = 0;
+    dirty_pages = dirty_wanted = 0;
     for (int i = 0; i < 100 && ram.host[0x22000] != 1; i++)
         kvm_try(k->fd, KVM_RUN, 0);
     CHECK_EQ(ram.host[0x20000] + ram.host[0x21000] + ram.host[0x22000], 3);
     CHECK_EQ(kvm_dirty_collect(dirty, NULL), 0);
-    CHECK_EQ(dirty_pages, 3);
-    CHECK_EQ(dirty_sum, 0x20000 + 0x21000 + 0x22000);
+    CHECK_EQ(dirty_wanted, 3);
+    CHECK(dirty_pages <= 4);                          /* the page of the code is made writable on its first fetch */
     dirty_pages = 0;
     CHECK_EQ(kvm_dirty_collect(dirty, NULL), 0);
     CHECK_EQ(dirty_pages, 0);
@@ -391,4 +398,70 @@ TEST(slots_follow_the_map)
     CHECK_EQ(run_to_port(code, sizeof(code)), -1);
     CHECK_EQ(mmio_at, 0xd0000);
     as_remove(vm->mem, &window);
+}
+
+/* ---- single steps and breakpoints ---- */
+
+static int hits;
+static void hit(void *opaque, struct vcpu *v) { hits++; vcpu_set_pending(v, VCPU_EXIT); }
+
+static const uint8_t stepped_code[] = { 0xb8, 0x34, 0x12,       /* 1000: mov $0x1234, %ax */
+                                        0x40,                   /* 1003: inc %ax */
+                                        0xe6, 0x80,             /* 1004: out %al, $0x80 */
+                                        0xe4, 0x80,             /* 1006: in $0x80, %al */
+                                        0x90, 0xeb, 0xfd };     /* 1008: nop; jmp 1008 */
+
+static struct kvm_cpu *at_stepped_code(void)
+{
+    struct kvm_cpu *k = vm->vcpus[0]->engine_data;
+
+    memcpy(ram.host + 0x1000, stepped_code, sizeof(stepped_code));
+    x86_reset(&k->cpu);
+    k->cpu.seg[X86_CS].sel = 0;
+    k->cpu.seg[X86_CS].base = 0;
+    k->cpu.rip = 0x1000;
+    k->push = true;
+    return k;
+}
+
+TEST(single_steps)
+{
+    static const uint64_t rips[] = { 0x1003, 0x1004, 0x1006, 0x1008, 0x1009, 0x1008 };
+
+    NEED_KVM();
+    machine();
+    struct kvm_cpu *k = at_stepped_code();
+    for (unsigned i = 0; i < ARRAY_SIZE(rips); i++) {
+        CHECK_EQ(kvm_step(k->vcpu), 0);
+        CHECK_EQ(k->cpu.rip, rips[i]);
+    }
+    CHECK_EQ(k->cpu.regs[X86_RAX], 0x12ff);
+    CHECK(!(k->cpu.rflags & RF_TF));
+}
+
+static bool under_qemus_translator(void)
+{
+    uint32_t a, b, c, d;
+    __cpuid(0x40000000, a, b, c, d);
+    return b == 0x54474354;                           /* TCGT */
+}
+
+TEST(breakpoints)
+{
+    uint64_t at = 0x1006;
+
+    NEED_KVM();
+    if (under_qemus_translator())
+        SKIP("QEMU's translator does not arm the breakpoints of a guest that it emulates SVM for");
+    machine();
+    struct kvm_cpu *k = at_stepped_code();
+    CHECK_EQ(kvm_breakpoints(k->vcpu, &at, 1, hit, NULL), 0);
+    k->vcpu->thread = pthread_self();
+    CHECK_EQ(kvm_engine.vcpu_run(k->vcpu), RUN_STOPPED);
+    CHECK_EQ(hits, 1);
+    CHECK_EQ(k->cpu.rip, 0x1006);
+    CHECK_EQ(k->cpu.regs[X86_RAX], 0x1235);
+    CHECK_EQ(k->cpu.dr[0], 0);
+    CHECK_EQ(kvm_breakpoints(k->vcpu, NULL, 0, NULL, NULL), 0);
+    vcpu_clear_pending(k->vcpu, VCPU_EXIT);
 }

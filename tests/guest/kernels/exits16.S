@@ -1,6 +1,6 @@
 /*
- * What makes a processor leave an engine, in real mode: ports, strings of them, device memory through big real mode, the A20 line, and an interrupt of the PIT
- * that ends a halt. Uses no INT n, so that it runs on a KVM that emulates kernels. Prints "ok NAME" or "FAIL NAME" and "end" like the others.
+ * What makes a processor leave an engine, in real mode: ports, strings of them, device memory through big real mode, the A20 line, and an interrupt of
+ * the PIT that ends a halt. Uses no INT n, so that it runs on a KVM that emulates kernels. Prints "ok NAME" or "FAIL NAME" and "end" like the others.
  */
     .section .multiboot, "a"
     .balign 4

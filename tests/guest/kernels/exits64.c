@@ -1,6 +1,6 @@
 /*
- * What makes a processor leave an engine, in 64-bit mode: exits.h, and MSRs, the time stamp counter, memory that changes its kind, halting and waking by
- * the local timer, by the PIT through the PIC and by the I/O APIC, and a computation at ring 3. Ring 0 uses no INT n, so that it runs on a
+ * What makes a processor leave an engine, in 64-bit mode: exits.h, and MSRs, the time stamp counter, memory that changes its kind, halting and waking
+ * by the local timer, by the PIT through the PIC and by the I/O APIC, and a computation at ring 3. Ring 0 uses no INT n, so that it runs on a
  * KVM that emulates kernels.
  */
 #include "exits.h"
