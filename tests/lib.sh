@@ -78,8 +78,8 @@ dialog() {
 }
 
 kernels=tests/guest/kernels
-kernel_flags="-Os -ffreestanding -fno-stack-protector -fno-pic -fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -nostdlib -static -no-pie
-    -Wl,--build-id=none,-n,-T,$kernels/kernel.ld,--no-warn-rwx-segments"
+kernel_flags="-Os -ffreestanding -fno-stack-protector -fno-pic -fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -nostdlib -static
+    -no-pie -Wl,--build-id=none,-n,-T,$kernels/kernel.ld,--no-warn-rwx-segments"
 
 # make_kernel NAME: a bare-metal kernel of tests/guest/kernels/ into $work; names that end in 64 run in 64-bit mode and are linked so, then wrapped
 # as the 32-bit ELF that multiboot wants

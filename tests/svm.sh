@@ -42,8 +42,8 @@ svm() {
     shift 3
     [ -n "$inner" ] || set --
     words="duet.run=kvm.sh duet.kernels=$(echo "$*" | tr ' ' ,) duet.seconds=$(limit 60)"
-    timeout -k 5 "$(limit 100)" "$duet" -accel "$accel" -cpu "$cpu" -m 768 -kernel "$guest/vmlinuz-cloud" -initrd "$work/initrd.gz" -nographic -no-reboot \
-        -append "console=ttyS0 panic=-1 quiet duet.nonet $words" </dev/null >"$work/console.raw" 2>"$work/stderr"
+    timeout -k 5 "$(limit 100)" "$duet" -accel "$accel" -cpu "$cpu" -m 768 -kernel "$guest/vmlinuz-cloud" -initrd "$work/initrd.gz" \
+        -nographic -no-reboot -append "console=ttyS0 panic=-1 quiet duet.nonet $words" </dev/null >"$work/console.raw" 2>"$work/stderr"
     boot_status=$?
     tr -d '\r' <"$work/console.raw" >"$work/console"
     cp "$work/console" "$work/console.$name"
@@ -66,6 +66,7 @@ svm() {
     booted "$name-ends"
     grep -a '^kvm speed' "$work/console" | sed 's/^/# /'
 }
-# The other kernels meet what KVM does not do: A20, task switches to 16-bit tasks, breakpoints on ports; without nested paging also CR2 of a second fault.
+# The other kernels meet what KVM does not do: A20, task switches to 16-bit tasks, breakpoints on ports; without nested paging also CR2 of a
+# second fault.
 svm nested max,+svm 'Nested Paging enabled' groups64 paging64 smc64
 svm shadow max,+svm,-npt 'Nested Virtualization enabled' groups64 smc64

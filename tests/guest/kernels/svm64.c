@@ -6,8 +6,8 @@
 
 #define VMMCALL "vmmcall\n"
 #define EFER 0xc0000080u
-enum { IDT_READ = 0x66, RDTSC = 0x6e, RDPMC, PUSHF, POPF, CPUID, RSM, IRET, INTN, INVD, PAUSE, HLT, INVLPG, INVLPGA, IOIO, MSR, SHUTDOWN = 0x7f, VMRUN,
-       VMCALL, VMLOAD, VMSAVE, STGI, CLGI, RDTSCP = 0x87, ICEBP, WBINVD, NPF = 0x400 };
+enum { IDT_READ = 0x66, RDTSC = 0x6e, RDPMC, PUSHF, POPF, CPUID, RSM, IRET, INTN, INVD, PAUSE, HLT, INVLPG, INVLPGA, IOIO, MSR,
+       SHUTDOWN = 0x7f, VMRUN, VMCALL, VMLOAD, VMSAVE, STGI, CLGI, RDTSCP = 0x87, ICEBP, WBINVD, NPF = 0x400 };
 #define INVALID (~0ull)
 
 struct seg { u16 sel, attr; u32 limit; u64 base; };
@@ -17,12 +17,13 @@ struct vmcb {
     u64 pad2[2]; u64 event_inj, ncr3, lbr; u32 clean, pad3; u64 next_rip; u8 pad4[0x400 - 0xd0];
     struct seg es, cs, ss, ds, fs, gs, gdt, ldt, idt, tr;
     u8 pad5[0xcb - 0xa0], cpl; u32 pad6; u64 efer; u8 pad7[0x148 - 0xd8];
-    u64 cr4, cr3, cr0, dr7, dr6, rflags, rip; u8 pad8[0x1d8 - 0x180]; u64 rsp, cet[3], rax, star, lstar, cstar, sfmask, kgs, sys_cs, sys_esp, sys_eip, cr2;
+    u64 cr4, cr3, cr0, dr7, dr6, rflags, rip; u8 pad8[0x1d8 - 0x180];
+    u64 rsp, cet[3], rax, star, lstar, cstar, sfmask, kgs, sys_cs, sys_esp, sys_eip, cr2;
     u8 pad9[0x268 - 0x248]; u64 pat;
     u8 rest[0x990];
 };
-_Static_assert(__builtin_offsetof(struct vmcb, es) == 0x400 && __builtin_offsetof(struct vmcb, rsp) == 0x5d8 && __builtin_offsetof(struct vmcb, pat) == 0x668 &&
-               __builtin_offsetof(struct vmcb, cr4) == 0x548 && sizeof(struct vmcb) == 4096, "the layout of appendix B");
+_Static_assert(__builtin_offsetof(struct vmcb, es) == 0x400 && __builtin_offsetof(struct vmcb, rsp) == 0x5d8 &&
+               __builtin_offsetof(struct vmcb, pat) == 0x668 && __builtin_offsetof(struct vmcb, cr4) == 0x548 && sizeof(struct vmcb) == 4096, "the layout of appendix B");
 
 static struct vmcb vm __attribute__((aligned(4096))), host_state __attribute__((aligned(4096)));
 static u8 iopm[12288] __attribute__((aligned(4096))), msrpm[8192] __attribute__((aligned(4096))), hsave[4096] __attribute__((aligned(4096)));
@@ -36,10 +37,12 @@ void *memcpy(void *, const void *, ul);
 
 __asm__(".text\nvm_enter: push %rbx; push %rbp; push %rdi; push %rsi; push %rdx\n"
         "mov %rdx, %rax; vmsave; mov %rdi, %rax; mov %rsi, %r8\n"
-        "mov (%r8), %rbx; mov 8(%r8), %rcx; mov 16(%r8), %rdx; mov 24(%r8), %rsi; mov 32(%r8), %rdi; mov 40(%r8), %rbp; mov 56(%r8), %r9; mov 48(%r8), %r8\n"
+        "mov (%r8), %rbx; mov 8(%r8), %rcx; mov 16(%r8), %rdx; mov 24(%r8), %rsi; mov 32(%r8), %rdi; mov 40(%r8), %rbp\n"
+        "mov 56(%r8), %r9; mov 48(%r8), %r8\n"
         "vmload; vmrun; vmsave\n"
         "push %r8; mov 16(%rsp), %r8\n"
-        "mov %rbx, (%r8); mov %rcx, 8(%r8); mov %rdx, 16(%r8); mov %rsi, 24(%r8); mov %rdi, 32(%r8); mov %rbp, 40(%r8); mov %r9, 56(%r8); pop 48(%r8)\n"
+        "mov %rbx, (%r8); mov %rcx, 8(%r8); mov %rdx, 16(%r8); mov %rsi, 24(%r8); mov %rdi, 32(%r8); mov %rbp, 40(%r8)\n"
+        "mov %r9, 56(%r8); pop 48(%r8)\n"
         "mov (%rsp), %rax; vmload; pop %rdx; pop %rsi; pop %rdi; pop %rbp; pop %rbx; ret\n");
 
 static void intercept(unsigned code, int on)
@@ -173,19 +176,25 @@ static void invalid(void)
 #define PIECE(name, text) CODE(name, text "\n" #name "_end:" VMMCALL) LABEL(name ## _end);
 PIECE(i_cpuid, "cpuid") PIECE(i_rdtsc, "rdtsc") PIECE(i_rdtscp, "rdtscp") PIECE(i_pushf, "pushf") PIECE(i_popf, "popf") PIECE(i_wbinvd, "wbinvd")
 PIECE(i_pause, "pause") PIECE(i_invlpg, "invlpg (%rbx)") PIECE(i_rcr0, "mov %cr0,%rcx") PIECE(i_rcr3, "mov %cr3,%rcx") PIECE(i_wcr3, "mov %rbx,%cr3")
-PIECE(i_rcr4, "mov %cr4,%rcx") PIECE(i_wcr4, "mov %rdx,%cr4") PIECE(i_rdr0, "mov %dr0,%rcx") PIECE(i_wdr7, "mov %r8,%dr7") PIECE(i_sidt, "sidt -16(%rsp)")
-PIECE(i_sgdt, "sgdt -16(%rsp)") PIECE(i_sldt, "sldt %ecx") PIECE(i_str, "str %ecx") PIECE(i_stgi, "stgi") PIECE(i_clgi, "clgi") PIECE(i_vmload, "vmload")
+PIECE(i_rcr4, "mov %cr4,%rcx") PIECE(i_wcr4, "mov %rdx,%cr4") PIECE(i_rdr0, "mov %dr0,%rcx") PIECE(i_wdr7, "mov %r8,%dr7")
+PIECE(i_sidt, "sidt -16(%rsp)")
+PIECE(i_sgdt, "sgdt -16(%rsp)") PIECE(i_sldt, "sldt %ecx") PIECE(i_str, "str %ecx") PIECE(i_stgi, "stgi") PIECE(i_clgi, "clgi")
+PIECE(i_vmload, "vmload")
 PIECE(i_vmsave, "vmsave") PIECE(i_invlpga, "invlpga") PIECE(i_clts, "clts") PIECE(i_smsw, "smsw %ecx") PIECE(i_rcr8, "mov %cr8,%rcx")
 
 static void instructions(void)
 {
     static const struct { u8 *at, *end; u16 code; u8 len; } t[] = {
-        { i_cpuid, i_cpuid_end, CPUID, 2 }, { i_rdtsc, i_rdtsc_end, RDTSC, 2 }, { i_rdtscp, i_rdtscp_end, RDTSCP, 3 }, { i_pushf, i_pushf_end, PUSHF, 1 },
-        { i_popf, i_popf_end, POPF, 1 }, { i_wbinvd, i_wbinvd_end, WBINVD, 2 }, { i_pause, i_pause_end, PAUSE, 2 }, { i_invlpg, i_invlpg_end, INVLPG, 3 },
-        { i_rcr0, i_rcr0_end, 0, 3 }, { i_rcr3, i_rcr3_end, 3, 3 }, { i_wcr3, i_wcr3_end, 0x13, 3 }, { i_rcr4, i_rcr4_end, 4, 3 }, { i_wcr4, i_wcr4_end, 0x14, 3 },
+        { i_cpuid, i_cpuid_end, CPUID, 2 }, { i_rdtsc, i_rdtsc_end, RDTSC, 2 }, { i_rdtscp, i_rdtscp_end, RDTSCP, 3 },
+        { i_pushf, i_pushf_end, PUSHF, 1 },
+        { i_popf, i_popf_end, POPF, 1 }, { i_wbinvd, i_wbinvd_end, WBINVD, 2 }, { i_pause, i_pause_end, PAUSE, 2 },
+        { i_invlpg, i_invlpg_end, INVLPG, 3 },
+        { i_rcr0, i_rcr0_end, 0, 3 }, { i_rcr3, i_rcr3_end, 3, 3 }, { i_wcr3, i_wcr3_end, 0x13, 3 }, { i_rcr4, i_rcr4_end, 4, 3 },
+        { i_wcr4, i_wcr4_end, 0x14, 3 },
         { i_rdr0, i_rdr0_end, 0x20, 3 }, { i_wdr7, i_wdr7_end, 0x37, 4 }, { i_sidt, i_sidt_end, 0x66, 5 }, { i_sgdt, i_sgdt_end, 0x67, 5 },
         { i_sldt, i_sldt_end, 0x68, 3 }, { i_str, i_str_end, 0x69, 3 }, { i_stgi, i_stgi_end, STGI, 3 }, { i_clgi, i_clgi_end, CLGI, 3 },
-        { i_vmload, i_vmload_end, VMLOAD, 3 }, { i_vmsave, i_vmsave_end, VMSAVE, 3 }, { i_invlpga, i_invlpga_end, INVLPGA, 3 }, { i_clts, i_clts_end, 0x10, 2 },
+        { i_vmload, i_vmload_end, VMLOAD, 3 }, { i_vmsave, i_vmsave_end, VMSAVE, 3 }, { i_invlpga, i_invlpga_end, INVLPGA, 3 },
+        { i_clts, i_clts_end, 0x10, 2 },
         { i_smsw, i_smsw_end, 0, 3 }, { i_rcr8, i_rcr8_end, 8, 4 } };
     for (unsigned i = 0; i < sizeof t / sizeof t[0]; i++) {
         for (int on = 0; on < 2; on++) {
@@ -205,7 +214,8 @@ static void instructions(void)
 
 PIECE(i_invpcid, "invpcid (%rbx),%rcx") CODE(hlt_at, "sti; hlt\nhlt_end:" VMMCALL) LABEL(hlt_end);
 CODE(rsm_at, "int $0x30\nint_end:" VMMCALL) LABEL(int_end);
-PIECE(cr0_ts, "mov %cr0,%rcx; or $8,%rcx; mov %rcx,%cr0") PIECE(cr0_wp, "mov %cr0,%rcx; xor $0x10000,%rcx\ncr0_wp_at: mov %rcx,%cr0") LABEL(cr0_wp_at);
+PIECE(cr0_ts, "mov %cr0,%rcx; or $8,%rcx; mov %rcx,%cr0")
+PIECE(cr0_wp, "mov %cr0,%rcx; xor $0x10000,%rcx\ncr0_wp_at: mov %rcx,%cr0") LABEL(cr0_wp_at);
 CODE(handler_at, VMMCALL)
 static void set_handler(unsigned n, void *at)
 {
@@ -298,7 +308,8 @@ static void exceptions(void)
 }
 
 /* ---- ports and MSRs ---- */
-CODE(out_at, "out %al,$0x80\nout_2: mov $0x1f7,%edx; out_3: in (%dx),%eax\nout_4: mov $0x44,%edx; mov %rsp,%rsi; mov $3,%ecx\nout_5: rep outsw\nout_end:" VMMCALL)
+CODE(out_at, "out %al,$0x80\nout_2: mov $0x1f7,%edx; out_3: in (%dx),%eax\n"
+     "out_4: mov $0x44,%edx; mov %rsp,%rsi; mov $3,%ecx\nout_5: rep outsw\nout_end:" VMMCALL)
 LABEL(out_2); LABEL(out_3); LABEL(out_4); LABEL(out_5); LABEL(out_end);
 static void ports(void)
 {
@@ -519,7 +530,8 @@ static void nested(void *ip)
     gr.bx = GPA + 0x1010;
 }
 
-CODE(np_rd, "mov (%rbx),%rcx\n" VMMCALL) CODE(np_wr, "mov %rax,(%rbx)\n" VMMCALL) CODE(np_ex, "jmp *%rbx\n") CODE(np_rw, "mov (%rbx),%rcx; mov %rax,(%rbx)\n" VMMCALL)
+CODE(np_rd, "mov (%rbx),%rcx\n" VMMCALL) CODE(np_wr, "mov %rax,(%rbx)\n" VMMCALL) CODE(np_ex, "jmp *%rbx\n")
+CODE(np_rw, "mov (%rbx),%rcx; mov %rax,(%rbx)\n" VMMCALL)
 #define FAULT(at, i1, i2) do { EXIT(NPF, at); EQ(vm.info1, i1); EQ(vm.info2, i2); } while (0)
 #define FINAL (1ull << 32)
 #define TABLE (1ull << 33)

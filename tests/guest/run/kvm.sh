@@ -12,8 +12,9 @@ for kernel in $(echo "${kernels:-}" | tr ',' ' '); do
     echo "kvm kernel $kernel $said"
 done
 if [ -x /kvm/qemu ]; then
-    timeout "${seconds:-60}" /kvm/qemu -L /kvm/bios -accel kvm -cpu host -m 192 -nographic -no-reboot -nic none -kernel /kvm/vmlinuz -initrd /kvm/initrd \
-        -append 'console=ttyS0 panic=-1 quiet duet.nonet duet.run=hello.sh' </dev/null 2>&1 | tr -d '\r' | sed 's/DUET-RESULT/inner-result/' >/tmp/inner
+    timeout "${seconds:-60}" /kvm/qemu -L /kvm/bios -accel kvm -cpu host -m 192 -nographic -no-reboot -nic none \
+        -kernel /kvm/vmlinuz -initrd /kvm/initrd -append 'console=ttyS0 panic=-1 quiet duet.nonet duet.run=hello.sh' </dev/null 2>&1 |
+        tr -d '\r' | sed 's/DUET-RESULT/inner-result/' >/tmp/inner
     tail -n 20 /tmp/inner
     grep -q 'inner-result: ok' /tmp/inner || bad=1
 fi
