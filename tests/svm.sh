@@ -25,7 +25,7 @@ inner_qemu() {
     for rom in bios-256k.bin vgabios-stdvga.bin linuxboot_dma.bin multiboot_dma.bin kvmvapic.bin; do
         cp -L "$(find /usr/share/seabios /usr/share/qemu -name $rom | head -n 1)" "$tree/bios/" || return 1
     done
-    for kernel in groups64 paging64 smc64; do
+    for kernel in groups64 paging64; do
         make_kernel $kernel && cp "$work/$kernel" "$tree/kernels/" || return 1
     done
     cp -L "$guest/vmlinuz-cloud" "$tree/vmlinuz"
@@ -66,7 +66,7 @@ svm() {
     booted "$name-ends"
     grep -a '^kvm speed' "$work/console" | sed 's/^/# /'
 }
-# The other kernels meet what KVM does not do: A20, task switches to 16-bit tasks, breakpoints on ports; without nested paging also CR2 of a
-# second fault.
-svm nested max,+svm 'Nested Paging enabled' groups64 paging64 smc64
-svm shadow max,+svm,-npt 'Nested Virtualization enabled' groups64 smc64
+# The other kernels meet what KVM does not do: A20, task switches to 16-bit tasks, breakpoints on ports, code in device
+# registers; without nested paging also CR2 of a second fault.
+svm nested max,+svm 'Nested Paging enabled' groups64 paging64
+svm shadow max,+svm,-npt 'Nested Virtualization enabled' groups64

@@ -22,8 +22,9 @@ struct vmcb {
     u8 pad9[0x268 - 0x248]; u64 pat;
     u8 rest[0x990];
 };
-_Static_assert(__builtin_offsetof(struct vmcb, es) == 0x400 && __builtin_offsetof(struct vmcb, rsp) == 0x5d8 &&
-               __builtin_offsetof(struct vmcb, pat) == 0x668 && __builtin_offsetof(struct vmcb, cr4) == 0x548 && sizeof(struct vmcb) == 4096, "the layout of appendix B");
+_Static_assert(sizeof(struct vmcb) == 4096 && __builtin_offsetof(struct vmcb, es) == 0x400 &&
+               __builtin_offsetof(struct vmcb, rsp) == 0x5d8 && __builtin_offsetof(struct vmcb, pat) == 0x668 &&
+               __builtin_offsetof(struct vmcb, cr4) == 0x548, "the layout of appendix B");
 
 static struct vmcb vm __attribute__((aligned(4096))), host_state __attribute__((aligned(4096)));
 static u8 iopm[12288] __attribute__((aligned(4096))), msrpm[8192] __attribute__((aligned(4096))), hsave[4096] __attribute__((aligned(4096)));
