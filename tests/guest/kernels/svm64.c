@@ -724,6 +724,107 @@ static void task_switch(void)
     gdt[7] = free;
 }
 
+/* Whatever a VMCB says, VMRUN comes back, by the timer at the latest, and the host is as it was. */
+static u64 seed = 88172645463325252ull;
+static u64 rnd(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+
+static void odd_state(void)
+{
+    static const u64 cr0[] = { 0x10, 0x11, 0x80000011, 0x80010033, 0x80000010, 0x80050033 }, efer[] = { 0x1000, 0x1500, 0x1d01, 0x1900, 0x1100 };
+    struct seg *s[] = { &vm.es, &vm.cs, &vm.ss, &vm.ds, &vm.fs, &vm.gs, &vm.ldt, &vm.tr };
+    vm.cr0 = cr0[rnd() % 6];
+    vm.efer = efer[rnd() % 5];
+    vm.cr4 = rnd() & 0x7ff;
+    if (rnd() % 4)
+        vm.cr4 |= 0x20;
+    vm.rflags = rnd() & 0x3f7fd5;
+    vm.cpl = rnd() & 3;
+    for (unsigned i = 0; i < 8; i++)
+        if (rnd() & 1)
+            *s[i] = (struct seg){ (u16)rnd(), (u16)(rnd() & 0xfff), (u32)(rnd() & 1 ? rnd() : 0xffffffff), rnd() & 3 ? 0 : rnd() >> (rnd() & 63) };
+    if (!(rnd() & 3))
+        vm.rip = rnd() >> (rnd() & 63);
+    if (!(rnd() & 3))
+        vm.rsp = rnd() >> (rnd() & 63);
+    if (!(rnd() & 3))
+        vm.idt.limit = (u32)rnd() & 0xfff;
+    if (!(rnd() & 3))
+        vm.event_inj = (rnd() & 0xff) | (rnd() & 0xf00) | 0x80000000;
+    vm.dr7 = rnd() & 1 ? 0x400 : rnd() & 0xffff27ff;
+    vm.int_state = rnd() & 1;
+    vm.int_ctl = 1 << 24 | (rnd() & 0x1f010f);
+    vm.int_vector = (u32)rnd() & 0xff;
+    vm.intercept[2] = rnd() & 1 ? ~0u : (u32)rnd();
+    vm.asid = 1 + rnd() % 5;
+}
+
+/* Nothing of the host's can be written but what walking the kernel's tables needs. */
+static void fence_in(void)
+{
+    static u64 low[512] __attribute__((aligned(4096))), npd0[512] __attribute__((aligned(4096)));
+    for (ul i = 0; i < 512; i++) {
+        ul at = i * 4096;
+        int open = at == (ul)pml4 || at == (ul)pdpt || (at >= (ul)pd && at < (ul)pd + 4 * 4096) || at == (ul)guest_stack;
+        low[i] = at | (open ? 7 : 5);
+    }
+    memcpy(npd0, pd[0], 4096);
+    npd0[0] = (ul)low | 7;
+    npdpt[0] = (ul)npd0 | 7;
+    npdpt[2] = npdpt[3] = 0;
+    memset(iopm, 0xff, sizeof iopm);
+    memset(msrpm, 0xff, sizeof msrpm);
+}
+
+static u64 kind(u64 code)
+{
+    switch (code) {
+    case INVALID: return 1;
+    case NPF: return 2;
+    case 0x60: return 4;
+    case SHUTDOWN: return 8;
+    case VMCALL: return 16;
+    case 0x40 ... 0x5f: return 32;
+    case IOIO: case MSR: return 0;
+    default: return 64;
+    }
+}
+
+static void odd_guests(void)
+{
+    static u8 *const pieces[] = { 0, nothing, pf_at, ud_at, i_popf, registers_at, sti_at, spin, gp_at };
+    u64 cr4 = READ_CR(4), efer = rdmsr(EFER), codes = 0;
+    apic[0x3e0 / 4] = 0xb;                                 /* the timer: divided by one, once, vector 43h */
+    apic[0x320 / 4] = 0x43;
+    for (unsigned i = 0; i < 3000; i++) {
+        nested(pieces[1 + rnd() % 8]);
+        if (rnd() & 1)
+            npt[1] = PA | 7;
+        gr.bx = rnd() & 1 ? GPA + 0x1000 : rnd();
+        odd_state();
+        fence_in();
+        intercept(0x60, 1);
+        intercept(IOIO, 1);
+        intercept(MSR, 1);
+        apic[0x380 / 4] = 100000;
+        __asm__ volatile("clgi; sti; nop" ::: "memory");
+        vm_enter(&vm, &gr, &host_state);
+        __asm__ volatile("cli; stgi" ::: "memory");
+        apic[0x380 / 4] = 0;
+        if (apic[0x220 / 4] & 8)                           /* it was the timer: let it through */
+            host_code(open_at), apic[0xb0 / 4] = 0;
+        codes |= kind(vm.exit_code);
+        EQ(READ_CR(4), cr4);
+        EQ(rdmsr(EFER), efer);
+    }
+    EQ(codes & 63, 63);
+    EQ(codes & 64, 0);
+}
+
 /* How long a world switch takes: told, not judged. */
 static void switches(void)
 {
@@ -771,6 +872,6 @@ int main(void)
 {
     RUN(unavailable); RUN(registers); RUN(user_mode); RUN(invalid); RUN(instructions); RUN(more_instructions); RUN(exceptions); RUN(ports); RUN(msrs);
     RUN(inject); RUN(virtual_interrupts); RUN(physical_interrupts); RUN(tsc_offset); RUN(load_and_save); RUN(nested_faults); RUN(nested_tables);
-    RUN(nested_changes); RUN(unpaged_guest); RUN(task_switch); RUN(amd_calls); RUN(switches);
+    RUN(nested_changes); RUN(unpaged_guest); RUN(task_switch); RUN(amd_calls); RUN(odd_guests); RUN(switches);
     finish();
 }
