@@ -427,8 +427,12 @@ bool x86_deliver(void *opaque)
         do_sipi(cpu);
     if (cpu->wait_sipi)
         return false;
-    if (cpu->exc_pending)
-        return deliver_exception(cpu);
+    if (cpu->exc_pending) {
+        bool on = deliver_exception(cpu);
+        if (on && cpu->svm.guest)              /* one whose handler faults at once must not keep its host's interrupts out */
+            deliver_external(cpu, pending);
+        return on;
+    }
     cpu->svm.shadow = false;
     if (cpu->intr_shadow && !v->halted)
         return true;                           /* the next instruction comes first: a block of its own (XM_SHADOW) */

@@ -19,7 +19,7 @@ void svm_enabled(struct x86_cpu *);                           /* SVM instruction
 void svm_vmexit(struct x86_cpu *);                            /* makes the exit that was recorded */
 bool svm_take(struct x86_cpu *, unsigned code);               /* intercepted: makes the exit and says true */
 void svm_inject(struct x86_cpu *);                            /* delivers svm.inject */
-bool svm_virtual_intr(struct x86_cpu *);                      /* V_IRQ, if it may be delivered now: delivered, or intercepted. False: nothing was done */
+bool svm_virtual_intr(struct x86_cpu *);                      /* V_IRQ, if it may be delivered now: delivered, or intercepted. False: no */
 void svm_event(struct x86_cpu *, unsigned type, unsigned vector, bool has_error, uint32_t error);   /* its delivery begins */
 bool svm_exception(struct x86_cpu *);                         /* the recorded exception is intercepted: the exit has been made */
 static inline bool svm_virq(const struct x86_cpu *c) { return c->svm.guest && (c->svm.int_ctl & SVM_V_IRQ); }

@@ -56,8 +56,9 @@ void svm_vmexit(struct x86_cpu *cpu)
     struct x86_svm *s = &cpu->svm;
     uint8_t *v = svm_vmcb(cpu, s->vmcb);
     if (log_on(LOG_INT))
-        log_printf("vmexit %llx info %llx %llx event %llx ip %04x:%llx asid %u\n", (unsigned long long)s->exit_code, (unsigned long long)s->exit_info1,
-                   (unsigned long long)s->exit_info2, (unsigned long long)s->delivering, cpu->seg[X86_CS].sel, (unsigned long long)cpu->rip, s->asid);
+        log_printf("vmexit %llx info %llx %llx event %llx ip %04x:%llx asid %u\n", (unsigned long long)s->exit_code,
+                   (unsigned long long)s->exit_info1, (unsigned long long)s->exit_info2, (unsigned long long)s->delivering,
+                   cpu->seg[X86_CS].sel, (unsigned long long)cpu->rip, s->asid);
     store_guest(cpu, v);
     as_dma_dirty(cpu->vcpu->vm->mem, s->vmcb, 0x700);
     s->guest = s->gif = s->exit_pending = s->np = s->shadow = false;

@@ -148,7 +148,8 @@ static void combine(const struct format *f, struct x86_walk *out, uint64_t e, un
     out->x &= !(f->nx && (e & PTE_NX));
 }
 
-static int to_system(struct x86_cpu *c, struct aspace *mem, gpa_t gpa, const struct purpose *, bool table, struct x86_walk *out, struct x86_walk *found);
+static int to_system(struct x86_cpu *c, struct aspace *mem, gpa_t gpa, const struct purpose *, bool table, struct x86_walk *out,
+                     struct x86_walk *found);
 
 int x86_load_pdptes(struct x86_cpu *c, struct aspace *mem, uint64_t cr3)
 {
@@ -252,7 +253,8 @@ static int walk_tables(struct x86_cpu *c, struct aspace *mem, const struct table
 }
 
 /* The second dimension: the page of GPA in system memory, into FOUND. A failure is noted in OUT, the walk of the first one. */
-static int to_system(struct x86_cpu *c, struct aspace *mem, gpa_t gpa, const struct purpose *p, bool table, struct x86_walk *out, struct x86_walk *found)
+static int to_system(struct x86_cpu *c, struct aspace *mem, gpa_t gpa, const struct purpose *p, bool table, struct x86_walk *out,
+                     struct x86_walk *found)
 {
     struct tables t = { walk_format(c->svm.host.cr4, c->svm.host.efer), c->svm.ncr3, true };
     if (!walk_tables(c, mem, &t, gpa, p, found))

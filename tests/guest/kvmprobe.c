@@ -34,8 +34,10 @@ __asm__(".section .rodata\n"
         "movb $0x77, 0xd0010; mov 0xd0014, %al; out %al, $0x11\n"
         "sti; out %al, $0x12; hlt; mov %ebx, %eax; out %ax, $0x13; cli; hlt\n"
         "handler64: inc %rbx; iretq\ncode64_end:\n"
-        "spin64: mov $50000000, %ecx\n1: dec %ecx; jnz 1b; hlt\nexits64: mov $20000, %ecx\n1: out %al, $0x14; loop 1b; hlt\nspin64_end:\n.previous\n");
-extern const uint8_t code16[], handler16[], code16_end[], code32[], handler32[], code32_end[], code64[], handler64[], code64_end[], spin64[], exits64[], spin64_end[];
+        "spin64: mov $50000000, %ecx\n1: dec %ecx; jnz 1b; hlt\n"
+        "exits64: mov $20000, %ecx\n1: out %al, $0x14; loop 1b; hlt\nspin64_end:\n.previous\n");
+extern const uint8_t code16[], handler16[], code16_end[], code32[], handler32[], code32_end[], code64[], handler64[], code64_end[];
+extern const uint8_t spin64[], exits64[], spin64_end[];
 
 enum mode { REAL, PROTECTED, PAGED, PAE, LONG, MODES };
 static const char *const mode_name[MODES] = { "real", "protected", "paged", "pae", "long" };
@@ -139,7 +141,8 @@ static void set_mode(struct machine *m, enum mode mode)
 
 static void load(struct machine *m, enum mode mode)
 {
-    const uint8_t *from = mode == REAL ? code16 : mode == LONG ? code64 : code32, *end = mode == REAL ? code16_end : mode == LONG ? code64_end : code32_end;
+    const uint8_t *from = mode == REAL ? code16 : mode == LONG ? code64 : code32;
+    const uint8_t *end = mode == REAL ? code16_end : mode == LONG ? code64_end : code32_end;
     const uint8_t *handler = mode == REAL ? handler16 : mode == LONG ? handler64 : handler32;
     memcpy(m->mem + CODE, from, (size_t)(end - from));
     set_idt(m, mode, CODE + (unsigned)(handler - from));

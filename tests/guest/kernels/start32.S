@@ -74,6 +74,9 @@ _start:
     movb $0x89, gdt + 0x2d
     mov $0x28, %eax
     ltr %ax
+    mov $0xff, %al                          # firmware may have left interrupts on
+    out %al, $0x21
+    out %al, $0xa1
     call main
 3:  hlt
     jmp 3b

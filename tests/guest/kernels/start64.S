@@ -107,6 +107,9 @@ _start:
     movb $0x89, gdt + 0x35
     mov $0x30, %eax
     ltr %ax
+    mov $0xff, %al                          # firmware may have left interrupts on
+    out %al, $0x21
+    out %al, $0xa1
     call main
 5:  hlt
     jmp 5b

@@ -6,8 +6,8 @@
 
 #define VMMCALL "vmmcall\n"
 #define EFER 0xc0000080u
-enum { IDT_READ = 0x66, RDTSC = 0x6e, RDPMC, PUSHF, POPF, CPUID, RSM, IRET, INTN, INVD, PAUSE, HLT, INVLPG, INVLPGA, IOIO, MSR, SHUTDOWN = 0x7f, VMRUN,
-       VMCALL, VMLOAD, VMSAVE, STGI, CLGI, RDTSCP = 0x87, ICEBP, WBINVD, NPF = 0x400 };
+enum { IDT_READ = 0x66, RDTSC = 0x6e, RDPMC, PUSHF, POPF, CPUID, RSM, IRET, INTN, INVD, PAUSE, HLT, INVLPG, INVLPGA, IOIO, MSR,
+       SHUTDOWN = 0x7f, VMRUN, VMCALL, VMLOAD, VMSAVE, STGI, CLGI, RDTSCP = 0x87, ICEBP, WBINVD, NPF = 0x400 };
 #define INVALID (~0ull)
 
 struct seg { u16 sel, attr; u32 limit; u64 base; };
@@ -17,12 +17,14 @@ struct vmcb {
     u64 pad2[2]; u64 event_inj, ncr3, lbr; u32 clean, pad3; u64 next_rip; u8 pad4[0x400 - 0xd0];
     struct seg es, cs, ss, ds, fs, gs, gdt, ldt, idt, tr;
     u8 pad5[0xcb - 0xa0], cpl; u32 pad6; u64 efer; u8 pad7[0x148 - 0xd8];
-    u64 cr4, cr3, cr0, dr7, dr6, rflags, rip; u8 pad8[0x1d8 - 0x180]; u64 rsp, cet[3], rax, star, lstar, cstar, sfmask, kgs, sys_cs, sys_esp, sys_eip, cr2;
+    u64 cr4, cr3, cr0, dr7, dr6, rflags, rip; u8 pad8[0x1d8 - 0x180];
+    u64 rsp, cet[3], rax, star, lstar, cstar, sfmask, kgs, sys_cs, sys_esp, sys_eip, cr2;
     u8 pad9[0x268 - 0x248]; u64 pat;
     u8 rest[0x990];
 };
-_Static_assert(__builtin_offsetof(struct vmcb, es) == 0x400 && __builtin_offsetof(struct vmcb, rsp) == 0x5d8 && __builtin_offsetof(struct vmcb, pat) == 0x668 &&
-               __builtin_offsetof(struct vmcb, cr4) == 0x548 && sizeof(struct vmcb) == 4096, "the layout of appendix B");
+_Static_assert(sizeof(struct vmcb) == 4096 && __builtin_offsetof(struct vmcb, es) == 0x400 &&
+               __builtin_offsetof(struct vmcb, rsp) == 0x5d8 && __builtin_offsetof(struct vmcb, pat) == 0x668 &&
+               __builtin_offsetof(struct vmcb, cr4) == 0x548, "the layout of appendix B");
 
 static struct vmcb vm __attribute__((aligned(4096))), host_state __attribute__((aligned(4096)));
 static u8 iopm[12288] __attribute__((aligned(4096))), msrpm[8192] __attribute__((aligned(4096))), hsave[4096] __attribute__((aligned(4096)));
@@ -36,10 +38,12 @@ void *memcpy(void *, const void *, ul);
 
 __asm__(".text\nvm_enter: push %rbx; push %rbp; push %rdi; push %rsi; push %rdx\n"
         "mov %rdx, %rax; vmsave; mov %rdi, %rax; mov %rsi, %r8\n"
-        "mov (%r8), %rbx; mov 8(%r8), %rcx; mov 16(%r8), %rdx; mov 24(%r8), %rsi; mov 32(%r8), %rdi; mov 40(%r8), %rbp; mov 56(%r8), %r9; mov 48(%r8), %r8\n"
+        "mov (%r8), %rbx; mov 8(%r8), %rcx; mov 16(%r8), %rdx; mov 24(%r8), %rsi; mov 32(%r8), %rdi; mov 40(%r8), %rbp\n"
+        "mov 56(%r8), %r9; mov 48(%r8), %r8\n"
         "vmload; vmrun; vmsave\n"
         "push %r8; mov 16(%rsp), %r8\n"
-        "mov %rbx, (%r8); mov %rcx, 8(%r8); mov %rdx, 16(%r8); mov %rsi, 24(%r8); mov %rdi, 32(%r8); mov %rbp, 40(%r8); mov %r9, 56(%r8); pop 48(%r8)\n"
+        "mov %rbx, (%r8); mov %rcx, 8(%r8); mov %rdx, 16(%r8); mov %rsi, 24(%r8); mov %rdi, 32(%r8); mov %rbp, 40(%r8)\n"
+        "mov %r9, 56(%r8); pop 48(%r8)\n"
         "mov (%rsp), %rax; vmload; pop %rdx; pop %rsi; pop %rdi; pop %rbp; pop %rbx; ret\n");
 
 static void intercept(unsigned code, int on)
@@ -173,19 +177,25 @@ static void invalid(void)
 #define PIECE(name, text) CODE(name, text "\n" #name "_end:" VMMCALL) LABEL(name ## _end);
 PIECE(i_cpuid, "cpuid") PIECE(i_rdtsc, "rdtsc") PIECE(i_rdtscp, "rdtscp") PIECE(i_pushf, "pushf") PIECE(i_popf, "popf") PIECE(i_wbinvd, "wbinvd")
 PIECE(i_pause, "pause") PIECE(i_invlpg, "invlpg (%rbx)") PIECE(i_rcr0, "mov %cr0,%rcx") PIECE(i_rcr3, "mov %cr3,%rcx") PIECE(i_wcr3, "mov %rbx,%cr3")
-PIECE(i_rcr4, "mov %cr4,%rcx") PIECE(i_wcr4, "mov %rdx,%cr4") PIECE(i_rdr0, "mov %dr0,%rcx") PIECE(i_wdr7, "mov %r8,%dr7") PIECE(i_sidt, "sidt -16(%rsp)")
-PIECE(i_sgdt, "sgdt -16(%rsp)") PIECE(i_sldt, "sldt %ecx") PIECE(i_str, "str %ecx") PIECE(i_stgi, "stgi") PIECE(i_clgi, "clgi") PIECE(i_vmload, "vmload")
+PIECE(i_rcr4, "mov %cr4,%rcx") PIECE(i_wcr4, "mov %rdx,%cr4") PIECE(i_rdr0, "mov %dr0,%rcx") PIECE(i_wdr7, "mov %r8,%dr7")
+PIECE(i_sidt, "sidt -16(%rsp)")
+PIECE(i_sgdt, "sgdt -16(%rsp)") PIECE(i_sldt, "sldt %ecx") PIECE(i_str, "str %ecx") PIECE(i_stgi, "stgi") PIECE(i_clgi, "clgi")
+PIECE(i_vmload, "vmload")
 PIECE(i_vmsave, "vmsave") PIECE(i_invlpga, "invlpga") PIECE(i_clts, "clts") PIECE(i_smsw, "smsw %ecx") PIECE(i_rcr8, "mov %cr8,%rcx")
 
 static void instructions(void)
 {
     static const struct { u8 *at, *end; u16 code; u8 len; } t[] = {
-        { i_cpuid, i_cpuid_end, CPUID, 2 }, { i_rdtsc, i_rdtsc_end, RDTSC, 2 }, { i_rdtscp, i_rdtscp_end, RDTSCP, 3 }, { i_pushf, i_pushf_end, PUSHF, 1 },
-        { i_popf, i_popf_end, POPF, 1 }, { i_wbinvd, i_wbinvd_end, WBINVD, 2 }, { i_pause, i_pause_end, PAUSE, 2 }, { i_invlpg, i_invlpg_end, INVLPG, 3 },
-        { i_rcr0, i_rcr0_end, 0, 3 }, { i_rcr3, i_rcr3_end, 3, 3 }, { i_wcr3, i_wcr3_end, 0x13, 3 }, { i_rcr4, i_rcr4_end, 4, 3 }, { i_wcr4, i_wcr4_end, 0x14, 3 },
+        { i_cpuid, i_cpuid_end, CPUID, 2 }, { i_rdtsc, i_rdtsc_end, RDTSC, 2 }, { i_rdtscp, i_rdtscp_end, RDTSCP, 3 },
+        { i_pushf, i_pushf_end, PUSHF, 1 },
+        { i_popf, i_popf_end, POPF, 1 }, { i_wbinvd, i_wbinvd_end, WBINVD, 2 }, { i_pause, i_pause_end, PAUSE, 2 },
+        { i_invlpg, i_invlpg_end, INVLPG, 3 },
+        { i_rcr0, i_rcr0_end, 0, 3 }, { i_rcr3, i_rcr3_end, 3, 3 }, { i_wcr3, i_wcr3_end, 0x13, 3 }, { i_rcr4, i_rcr4_end, 4, 3 },
+        { i_wcr4, i_wcr4_end, 0x14, 3 },
         { i_rdr0, i_rdr0_end, 0x20, 3 }, { i_wdr7, i_wdr7_end, 0x37, 4 }, { i_sidt, i_sidt_end, 0x66, 5 }, { i_sgdt, i_sgdt_end, 0x67, 5 },
         { i_sldt, i_sldt_end, 0x68, 3 }, { i_str, i_str_end, 0x69, 3 }, { i_stgi, i_stgi_end, STGI, 3 }, { i_clgi, i_clgi_end, CLGI, 3 },
-        { i_vmload, i_vmload_end, VMLOAD, 3 }, { i_vmsave, i_vmsave_end, VMSAVE, 3 }, { i_invlpga, i_invlpga_end, INVLPGA, 3 }, { i_clts, i_clts_end, 0x10, 2 },
+        { i_vmload, i_vmload_end, VMLOAD, 3 }, { i_vmsave, i_vmsave_end, VMSAVE, 3 }, { i_invlpga, i_invlpga_end, INVLPGA, 3 },
+        { i_clts, i_clts_end, 0x10, 2 },
         { i_smsw, i_smsw_end, 0, 3 }, { i_rcr8, i_rcr8_end, 8, 4 } };
     for (unsigned i = 0; i < sizeof t / sizeof t[0]; i++) {
         for (int on = 0; on < 2; on++) {
@@ -205,7 +215,8 @@ static void instructions(void)
 
 PIECE(i_invpcid, "invpcid (%rbx),%rcx") CODE(hlt_at, "sti; hlt\nhlt_end:" VMMCALL) LABEL(hlt_end);
 CODE(rsm_at, "int $0x30\nint_end:" VMMCALL) LABEL(int_end);
-PIECE(cr0_ts, "mov %cr0,%rcx; or $8,%rcx; mov %rcx,%cr0") PIECE(cr0_wp, "mov %cr0,%rcx; xor $0x10000,%rcx\ncr0_wp_at: mov %rcx,%cr0") LABEL(cr0_wp_at);
+PIECE(cr0_ts, "mov %cr0,%rcx; or $8,%rcx; mov %rcx,%cr0")
+PIECE(cr0_wp, "mov %cr0,%rcx; xor $0x10000,%rcx\ncr0_wp_at: mov %rcx,%cr0") LABEL(cr0_wp_at);
 CODE(handler_at, VMMCALL)
 static void set_handler(unsigned n, void *at)
 {
@@ -298,7 +309,8 @@ static void exceptions(void)
 }
 
 /* ---- ports and MSRs ---- */
-CODE(out_at, "out %al,$0x80\nout_2: mov $0x1f7,%edx; out_3: in (%dx),%eax\nout_4: mov $0x44,%edx; mov %rsp,%rsi; mov $3,%ecx\nout_5: rep outsw\nout_end:" VMMCALL)
+CODE(out_at, "out %al,$0x80\nout_2: mov $0x1f7,%edx; out_3: in (%dx),%eax\n"
+     "out_4: mov $0x44,%edx; mov %rsp,%rsi; mov $3,%ecx\nout_5: rep outsw\nout_end:" VMMCALL)
 LABEL(out_2); LABEL(out_3); LABEL(out_4); LABEL(out_5); LABEL(out_end);
 static void ports(void)
 {
@@ -519,7 +531,8 @@ static void nested(void *ip)
     gr.bx = GPA + 0x1010;
 }
 
-CODE(np_rd, "mov (%rbx),%rcx\n" VMMCALL) CODE(np_wr, "mov %rax,(%rbx)\n" VMMCALL) CODE(np_ex, "jmp *%rbx\n") CODE(np_rw, "mov (%rbx),%rcx; mov %rax,(%rbx)\n" VMMCALL)
+CODE(np_rd, "mov (%rbx),%rcx\n" VMMCALL) CODE(np_wr, "mov %rax,(%rbx)\n" VMMCALL) CODE(np_ex, "jmp *%rbx\n")
+CODE(np_rw, "mov (%rbx),%rcx; mov %rax,(%rbx)\n" VMMCALL)
 #define FAULT(at, i1, i2) do { EXIT(NPF, at); EQ(vm.info1, i1); EQ(vm.info2, i2); } while (0)
 #define FINAL (1ull << 32)
 #define TABLE (1ull << 33)
@@ -711,6 +724,107 @@ static void task_switch(void)
     gdt[7] = free;
 }
 
+/* Whatever a VMCB says, VMRUN comes back, by the timer at the latest, and the host is as it was. */
+static u64 seed = 88172645463325252ull;
+static u64 rnd(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+
+static void odd_state(void)
+{
+    static const u64 cr0[] = { 0x10, 0x11, 0x80000011, 0x80010033, 0x80000010, 0x80050033 }, efer[] = { 0x1000, 0x1500, 0x1d01, 0x1900, 0x1100 };
+    struct seg *s[] = { &vm.es, &vm.cs, &vm.ss, &vm.ds, &vm.fs, &vm.gs, &vm.ldt, &vm.tr };
+    vm.cr0 = cr0[rnd() % 6];
+    vm.efer = efer[rnd() % 5];
+    vm.cr4 = rnd() & 0x7ff;
+    if (rnd() % 4)
+        vm.cr4 |= 0x20;
+    vm.rflags = rnd() & 0x3f7fd5;
+    vm.cpl = rnd() & 3;
+    for (unsigned i = 0; i < 8; i++)
+        if (rnd() & 1)
+            *s[i] = (struct seg){ (u16)rnd(), (u16)(rnd() & 0xfff), (u32)(rnd() & 1 ? rnd() : 0xffffffff), rnd() & 3 ? 0 : rnd() >> (rnd() & 63) };
+    if (!(rnd() & 3))
+        vm.rip = rnd() >> (rnd() & 63);
+    if (!(rnd() & 3))
+        vm.rsp = rnd() >> (rnd() & 63);
+    if (!(rnd() & 3))
+        vm.idt.limit = (u32)rnd() & 0xfff;
+    if (!(rnd() & 3))
+        vm.event_inj = (rnd() & 0xff) | (rnd() & 0xf00) | 0x80000000;
+    vm.dr7 = rnd() & 1 ? 0x400 : rnd() & 0xffff27ff;
+    vm.int_state = rnd() & 1;
+    vm.int_ctl = 1 << 24 | (rnd() & 0x1f010f);
+    vm.int_vector = (u32)rnd() & 0xff;
+    vm.intercept[2] = rnd() & 1 ? ~0u : (u32)rnd();
+    vm.asid = 1 + rnd() % 5;
+}
+
+/* Nothing of the host's can be written but what walking the kernel's tables needs. */
+static void fence_in(void)
+{
+    static u64 low[512] __attribute__((aligned(4096))), npd0[512] __attribute__((aligned(4096)));
+    for (ul i = 0; i < 512; i++) {
+        ul at = i * 4096;
+        int open = at == (ul)pml4 || at == (ul)pdpt || (at >= (ul)pd && at < (ul)pd + 4 * 4096) || at == (ul)guest_stack;
+        low[i] = at | (open ? 7 : 5);
+    }
+    memcpy(npd0, pd[0], 4096);
+    npd0[0] = (ul)low | 7;
+    npdpt[0] = (ul)npd0 | 7;
+    npdpt[2] = npdpt[3] = 0;
+    memset(iopm, 0xff, sizeof iopm);
+    memset(msrpm, 0xff, sizeof msrpm);
+}
+
+static u64 kind(u64 code)
+{
+    switch (code) {
+    case INVALID: return 1;
+    case NPF: return 2;
+    case 0x60: return 4;
+    case SHUTDOWN: return 8;
+    case VMCALL: return 16;
+    case 0x40 ... 0x5f: return 32;
+    case IOIO: case MSR: return 0;
+    default: return 64;
+    }
+}
+
+static void odd_guests(void)
+{
+    static u8 *const pieces[] = { 0, nothing, pf_at, ud_at, i_popf, registers_at, sti_at, spin, gp_at };
+    u64 cr4 = READ_CR(4), efer = rdmsr(EFER), codes = 0;
+    apic[0x3e0 / 4] = 0xb;                                 /* the timer: divided by one, once, vector 43h */
+    apic[0x320 / 4] = 0x43;
+    for (unsigned i = 0; i < 3000; i++) {
+        nested(pieces[1 + rnd() % 8]);
+        if (rnd() & 1)
+            npt[1] = PA | 7;
+        gr.bx = rnd() & 1 ? GPA + 0x1000 : rnd();
+        odd_state();
+        fence_in();
+        intercept(0x60, 1);
+        intercept(IOIO, 1);
+        intercept(MSR, 1);
+        apic[0x380 / 4] = 100000;
+        __asm__ volatile("clgi; sti; nop" ::: "memory");
+        vm_enter(&vm, &gr, &host_state);
+        __asm__ volatile("cli; stgi" ::: "memory");
+        apic[0x380 / 4] = 0;
+        if (apic[0x220 / 4] & 8)                           /* it was the timer: let it through */
+            host_code(open_at), apic[0xb0 / 4] = 0;
+        codes |= kind(vm.exit_code);
+        EQ(READ_CR(4), cr4);
+        EQ(rdmsr(EFER), efer);
+    }
+    EQ(codes & 63, 63);
+    EQ(codes & 64, 0);
+}
+
 /* How long a world switch takes: told, not judged. */
 static void switches(void)
 {
@@ -758,6 +872,6 @@ int main(void)
 {
     RUN(unavailable); RUN(registers); RUN(user_mode); RUN(invalid); RUN(instructions); RUN(more_instructions); RUN(exceptions); RUN(ports); RUN(msrs);
     RUN(inject); RUN(virtual_interrupts); RUN(physical_interrupts); RUN(tsc_offset); RUN(load_and_save); RUN(nested_faults); RUN(nested_tables);
-    RUN(nested_changes); RUN(unpaged_guest); RUN(task_switch); RUN(amd_calls); RUN(switches);
+    RUN(nested_changes); RUN(unpaged_guest); RUN(task_switch); RUN(amd_calls); RUN(odd_guests); RUN(switches);
     finish();
 }
