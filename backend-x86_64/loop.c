@@ -1,19 +1,19 @@
 /*
- * The tight copy of a loop that is one hot block: its body once more, without any check. The block's entry leads to the copy's preheader, which asks, for
- * every stream of accesses (one base and index whose values change by constants from turn to turn), how many turns stay inside its region descriptor. The
- * smallest number, at most TURNS, is the budget. While it lasts no access can fault, miss or be MMIO, nothing else can change the descriptors (there are no
- * calls and no slow paths inside), and pending work waits for at most TURNS turns. Then the turn goes on at the exit's guard, which looks at pending work
- * as ever. When not even one turn is inside, the ordinary code runs, and fills the descriptors.
- * An access that jumps about (its ordinary code probes the TLB) is probed here too; when it misses, the turn goes on in the ordinary code, at the same
- * access.
+ * The tight copy of a loop that is one hot block: its body once more, without any check. The block's entry leads to the copy's preheader,
+ * which asks, for every stream of accesses (one base and index whose values change by constants from turn to turn), how many turns stay inside
+ * its region descriptor. The smallest number, at most TURNS, is the budget. While it lasts no access can fault, miss or be MMIO, nothing else
+ * can change the descriptors (there are no calls and no slow paths inside), and pending work waits for at most TURNS turns. Then the turn goes
+ * on at the exit's guard, which looks at pending work as ever. When not even one turn is inside, the ordinary code runs, and fills the
+ * descriptors. An access that jumps about (its ordinary code probes the TLB) is probed here too; when it misses, the turn goes on in the
+ * ordinary code, at the same access.
  *
- * Registers: the budget in rax, up to two host addends in r10 and r11. A body that needs those itself (code_buf.touched tells) is emitted again with
- * fewer of them taken, at last with none: then budget and addends are in env.
+ * Registers: the budget in rax, up to two host addends in r10 and r11. A body that needs those itself (code_buf.touched tells) is emitted
+ * again with fewer of them taken, at last with none: then budget and addends are in env.
  *
- * Flags at the top of the copy: the budget's arithmetic loses EFLAGS. With a recipe (flags.c) the exit's flags can be rebuilt: the budget is counted
- * at the bottom, and the first turn, whose flags came from outside, has a copy of its own if anything could show them. Without a recipe, but when the block
- * redefines flags before anything can show them, the budget is counted at the top, and the last turn is left to the ordinary code, whose exit has its
- * flags. Other blocks have no tight copy.
+ * Flags at the top of the copy: the budget's arithmetic loses EFLAGS. With a recipe (flags.c) the exit's flags can be rebuilt: the budget is
+ * counted at the bottom, and the first turn, whose flags came from outside, has a copy of its own if anything could show them. Without a
+ * recipe, but when the block redefines flags before anything can show them, the budget is counted at the top, and the last turn is left to the
+ * ordinary code, whose exit has its flags. Other blocks have no tight copy.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -210,8 +210,8 @@ static void set_host(struct x64_ctx *x, const struct x64_stream *s, unsigned reg
         x64_lea(c, 8, reg, (struct x64_mem){ (uint8_t)reg, x64_contract[s->index], s->scale, 0 });
 }
 
-/* The current access's TLB probe in the copy has been emitted, FROM is where it branches when it misses: to the ordinary code's probe. The guest's flags
-   must be where that code has them, and no value in a scratch register. */
+/* The current access's TLB probe in the copy has been emitted, FROM is where it branches when it misses: to the ordinary code's probe. The
+   guest's flags must be where that code has them, and no value in a scratch register. */
 static void miss_path(struct x64_ctx *x, struct x64_ool *o)
 {
     x64_patch_here(x->c, o->from);
@@ -222,7 +222,10 @@ static void miss_path(struct x64_ctx *x, struct x64_ool *o)
     x64_jmp_to(x->c, o->resume);
 }
 
-static bool same_recipe(const struct x64_ctx *x, unsigned other) { return !memcmp(&x->recipe[x->n_recipes - 1], &x->recipe[other], sizeof x->recipe[0]); }
+static bool same_recipe(const struct x64_ctx *x, unsigned other)
+{
+    return !memcmp(&x->recipe[x->n_recipes - 1], &x->recipe[other], sizeof x->recipe[0]);
+}
 
 bool x64_loop_probed(const struct x64_ctx *x) { return x->loop.of[x->k] == LOOP_PROBED; }
 

@@ -34,9 +34,10 @@ struct tb *tcg_find(struct tcg_env *env, const struct tb_key *key)
 }
 
 /*
- * A salt stands for one (mode, code base, code generation): equal salts, same meaning of a linear pc. A jump-cache tag is pc ^ salt. Bits 48..63 number
- * the salt (never 0 or 0xffff), so the tags of two canonical pcs under two salts differ, and none is 0; the other bits are random and secret, so a
- * guest cannot make up a pc that is not canonical and hits. When the numbers run out, each vCPU empties its jump cache before it takes a new salt.
+ * A salt stands for one (mode, code base, code generation): equal salts, same meaning of a linear pc. A jump-cache tag is pc ^ salt. Bits
+ * 48..63 number the salt (never 0 or 0xffff), so the tags of two canonical pcs under two salts differ, and none is 0; the other bits are
+ * random and secret, so a guest cannot make up a pc that is not canonical and hits. When the numbers run out, each vCPU empties its jump cache
+ * before it takes a new salt.
  */
 #define LAST_SALT 0xfffe
 
@@ -145,9 +146,13 @@ static void link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
     tcg_unlock(t);
 }
 
-static bool pending(struct tcg_env *env) { return __atomic_load_n(&env->poll, __ATOMIC_ACQUIRE) || __atomic_load_n(&env->vcpu->pending, __ATOMIC_ACQUIRE); }
+static bool pending(struct tcg_env *env)
+{
+    return __atomic_load_n(&env->poll, __ATOMIC_ACQUIRE) || __atomic_load_n(&env->vcpu->pending, __ATOMIC_ACQUIRE);
+}
 
-/* A block that goes to itself is not linked before it is known to be no loop of a few turns: then it is made anew, as a hot one, at once. True: go on with it. */
+/* A block that goes to itself is not linked before it is known to be no loop of a few turns: then it is made anew, as a hot one, at once. True: go
+   on with it. */
 static bool hot_loop(struct tcg_env *env, struct tb *tb)
 {
     struct tcg *t = env->tcg;
@@ -209,7 +214,9 @@ static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost
     struct tcg *t = env->tcg;
     uint64_t at = env->ret_pc, now = __builtin_ia32_rdtsc();
     unsigned i = (at ^ at >> 10) & 1023;
-    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1) * (cost > 1 ? 32 : 1);      /* a dear one costs a translation: they are far apart */
+    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1);
+    if (cost > 1)                                  /* a dear one costs a translation: they are far apart */
+        window *= 32;
     env->region_turns = env->region_turn = env->region[region - 1].len[0] >= PAGE_SIZE ? REGION_TURN : REGION_TURN_PAGE;
     if (t->region_miss[i].at != at || now - t->region_miss[i].tsc > window) {
         t->region_miss[i].at = at;
