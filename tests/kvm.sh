@@ -192,10 +192,19 @@ if ! tests/guest/mknested.sh "$duet" "$work/outer.gz" tests/guest/nested.sh "$@"
     fail nested "cannot make the outer initrd: $(tail -n 1 "$work/mknested.log")"
     exit 0
 fi
-timeout -k 5 "$(limit 300)" qemu-system-x86_64 -accel tcg -cpu max -m 1024 -nographic -no-reboot -nic none -kernel "$guest/vmlinuz-cloud" \
-    -initrd "$work/outer.gz" -append 'console=ttyS0 panic=-1 quiet mitigations=off' </dev/null >"$work/outer.raw" 2>"$work/outer.err"
-status=$?
-tr -d '\r' <"$work/outer.raw" >"$work/outer"
+outer() {
+    timeout -k 5 "$(limit 200)" qemu-system-x86_64 -accel tcg -cpu max -m 1024 -nographic -no-reboot -nic none -kernel "$guest/vmlinuz-cloud" \
+        -initrd "$work/outer.gz" -append 'console=ttyS0 panic=-1 quiet mitigations=off' </dev/null >"$work/outer.raw" 2>"$work/outer.err"
+    status=$?
+    tr -d '\r' <"$work/outer.raw" >"$work/outer"
+}
+outer
+# The outer machine stands still at times, the sign of life included: then its clock says far less than the time limit. Once more.
+if [ $status = 124 ] && [ "$(sed -n 's/^# alive \([0-9]*\).*/\1/p' "$work/outer" | tail -n 1)" -lt "$(limit 150)" ]; then
+    echo "# the outer machine stood still; $(tail -n 1 "$work/outer")"
+    cp "$work/outer" "$work/outer.stood"
+    outer
+fi
 sed -n "s,^\(ok\|FAIL\|skip\) nested/,\1 $test_name/nested/,p" "$work/outer"
 grep -q '^nested: end' "$work/outer"
 verdict nested $? "status $status; last: $(grep -v '^ *$' "$work/outer" | tail -n 1 | cut -c1-100)"

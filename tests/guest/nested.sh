@@ -1,13 +1,15 @@
 # Runs in the outer guest (mknested.sh): the program under -accel kvm, with each place that the interrupt controllers can have. Every test is said
 # as the other tests do; what the inner guests print stays in between, for the log.
 dmesg -n 1
+# A sign of life: a guest that hangs is ended by its time limit; an outer machine that stands still shows by this.
+(while sleep 10; do echo "# alive $(cut -d' ' -f1 /proc/uptime)"; done) &
 mkdir -p /www
 head -c 30000 /dev/urandom >/www/blob
 httpd -p 127.0.0.1:8088 -h /www
 
 now() { cut -d' ' -f1 /proc/uptime; }
 say() { echo "# $(now)"; if [ "$1" = 0 ]; then echo "ok $2"; else echo "FAIL $2: $3"; fi; }
-inner() { timeout 60 duet -accel kvm,kernel-irqchip=$chips "$@" -nographic </dev/null >/out 2>/err; status=$?; tr -d '\r' </out >/out.text; }
+inner() { timeout -k 5 60 duet -accel kvm,kernel-irqchip=$chips "$@" -nographic </dev/null >/out 2>/err; status=$?; tr -d '\r' </out >/out.text; }
 
 # linux KERNEL NAME: to user space, with disk, network and random numbers
 linux() {
