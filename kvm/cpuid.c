@@ -81,7 +81,7 @@ static void offered(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t out[
     memcpy(out, (uint32_t[4]){ e->eax, e->ebx, e->ecx, e->edx }, 16);
     drop_uncarried(leaf, subleaf, out);
     if (leaf == 1) {
-        bool deadline = !kvm_lapic_inside() || kvm_try(kvm_host.dev, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+        bool deadline = !kvm_lapic_inside() || kvm_host.tsc_deadline;
         out[ECX] |= BIT(31) | BIT(21) | (deadline ? BIT(24) : 0);            /* a hypervisor; x2APIC and its timer, the kernel's or ours */
     }
 }

@@ -11,7 +11,7 @@ struct kvm_host {
     struct vm *vm;
     enum kvm_chips irqchip;
     size_t run_size;                     /* bytes of struct kvm_run's mapping */
-    bool tsc_attr, user_msr, readonly_mem;
+    bool tsc_attr, tsc_deadline, readonly_mem;
     struct kvm_cpuid2 *supported;        /* KVM_GET_SUPPORTED_CPUID, once */
     struct x86_cpuid model;
 };

@@ -15,7 +15,7 @@ extern const struct engine kvm_engine;
 
 /* What this host's /dev/kvm is worth (kvm/probe.c). why: one line, also when it is good. rate: ring-0 instructions a second in a throw-away VM. */
 struct kvm_probe { bool usable, assisted; uint64_t rate; char why[160]; };
-/* Leaves nothing behind. MEASURE: run the throw-away VM (a few milliseconds); without it assisted says nothing. */
+/* Leaves nothing behind. MEASURE: run the throw-away VM (a few milliseconds); without it assisted is what the loaded module says, and rate is 0. */
 void kvm_probe(struct kvm_probe *, bool measure);
 
 /* Before the engine's init. */

@@ -2,14 +2,18 @@
  * Is there a KVM, and is it worth having? Some hosts' /dev/kvm has no hardware behind it: it runs a guest's user code natively and emulates its
  * kernel an instruction at a time. A throw-away VM with one page of code tells: a loop at ring 0 in 64-bit mode, once to touch everything, then
  * against the clock. Hardware gives hundreds of millions of instructions a second, such an emulation about two.
- * Nothing stays behind: descriptors and mappings are closed. Takes a few milliseconds; the timed loops are the larger part of it on a slow host.
+ * Nothing stays behind: descriptors and mappings are closed, by a thread of their own. Takes a few milliseconds; the timed loops are the larger part of it on a slow host.
  */
+#include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "kvm/internal.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -106,8 +110,10 @@ static int trial_open(struct trial *t, int dev)
     return t->run == MAP_FAILED ? -errno : 0;
 }
 
-static void trial_close(struct trial *t)
+static void *trial_close(void *opaque)
 {
+    struct trial *t = opaque;
+
     if (t->run && t->run != MAP_FAILED)
         munmap(t->run, t->run_size);
     if (t->vcpu >= 0)
@@ -116,6 +122,23 @@ static void trial_close(struct trial *t)
         close(t->vm);
     if (t->mem && t->mem != MAP_FAILED)
         munmap(t->mem, 4 * PAGE_SIZE);
+    free(t);
+    return NULL;
+}
+
+/* The kernel takes its time to let a VM go (a grace period, up to tens of milliseconds): nobody needs to wait for it. No signal comes to that thread. */
+static void trial_leave(struct trial *t)
+{
+    pthread_t thread;
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    if (pthread_create(&thread, NULL, trial_close, t))
+        trial_close(t);
+    else
+        pthread_detach(thread);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static uint64_t now_ns(void)
@@ -141,16 +164,18 @@ static int64_t trial_run(struct trial *t, uint64_t loops)
 
 static void measure(struct kvm_probe *p, int dev)
 {
-    struct trial t = { .vm = -1, .vcpu = -1 };
-    int ret = trial_open(&t, dev);
-    int64_t ns = ret < 0 ? ret : trial_run(&t, WARM_LOOPS);
+    struct trial *t = xzalloc(sizeof(*t));
+    t->vm = t->vcpu = -1;
+    p->assisted = false;
+    int ret = trial_open(t, dev);
+    int64_t ns = ret < 0 ? ret : trial_run(t, WARM_LOOPS);
 
     for (int i = 0; i < TRIES && ns >= 0 && p->rate < ASSISTED_RATE; i++) {
         uint64_t loops = p->rate < DOUBTFUL_RATE ? SHORT_LOOPS : LONG_LOOPS;
-        ns = trial_run(&t, loops);
+        ns = trial_run(t, loops);
         p->rate = ns < 0 ? 0 : MAX(p->rate, muldiv64(2 * loops, NS_PER_SEC, (uint64_t)MAX(ns, 1)));
     }
-    trial_close(&t);
+    trial_leave(t);
     p->usable = ns >= 0;
     if (ns < 0) {
         snprintf(p->why, sizeof(p->why), "/dev/kvm cannot run a guest: %s", ns == -ENOTSUP ? "64-bit code does not run" : strerror((int)-ns));
@@ -161,6 +186,9 @@ static void measure(struct kvm_probe *p, int dev)
              p->assisted ? "has hardware assistance" : "emulates guest-kernel code", (double)p->rate / 1e6);
 }
 
+/* These two load on processors with virtualisation only. */
+static const char *const modules[] = { "/sys/module/kvm_intel", "/sys/module/kvm_amd" };
+
 void kvm_probe(struct kvm_probe *p, bool run)
 {
     int dev;
@@ -169,6 +197,9 @@ void kvm_probe(struct kvm_probe *p, bool run)
     if ((dev = kvm_open(p->why, sizeof(p->why))) < 0)
         return;
     p->usable = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(modules); i++)
+        p->assisted |= !access(modules[i], F_OK);
+    snprintf(p->why, sizeof(p->why), "/dev/kvm %s", p->assisted ? "has hardware assistance (the kernel's module says so)" : "is there, not measured");
     if (run)
         measure(p, dev);
     close(dev);

@@ -73,6 +73,7 @@ static int init(struct vm *vm)
     }
     kvm_host.run_size = (size_t)kvm_try(kvm_host.dev, KVM_GET_VCPU_MMAP_SIZE, 0);
     kvm_host.readonly_mem = has(KVM_CAP_READONLY_MEM);
+    kvm_host.tsc_deadline = has(KVM_CAP_TSC_DEADLINE_TIMER);
     kvm_host.tsc_attr = has(KVM_CAP_VCPU_ATTRIBUTES);
     if ((ret = create_vm()) < 0)
         return ret;

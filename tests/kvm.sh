@@ -188,23 +188,36 @@ if ! tests/guest/mknested.sh "$duet" "$work/outer.gz" tests/guest/nested.sh "$@"
     fail nested "cannot make the outer initrd: $(tail -n 1 "$work/mknested.log")"
     exit 0
 fi
-# outer NAME APPEND PROGRAM...: the outer machine; what is said inside becomes kvm/NAME/...
+# outer NAME PROGRAM...: the outer machine; what is said inside becomes kvm/NAME/...
 outer() {
-    outer_name=$1 outer_append=$2
-    shift 2
-    timeout -k 5 "$(limit 300)" "$@" -m 1024 -nographic -no-reboot -kernel "$guest/vmlinuz-cloud" -initrd "$work/outer.gz" \
-        -append "console=ttyS0 panic=-1 quiet mitigations=off $outer_append" </dev/null >"$work/outer.raw" 2>"$work/outer.err"
+    outer_name=$1
+    said=$work/outer.$outer_name
+    shift
+    timeout -k 5 "$(limit 200)" "$@" -m 1024 -nographic -no-reboot -kernel "$guest/vmlinuz-cloud" -initrd "$work/outer.gz" \
+        -append "console=ttyS0 panic=-1 quiet mitigations=off duet.outer=$outer_name" </dev/null >"$work/outer.raw" 2>"$work/outer.err"
     status=$?
-    tr -d '\r' <"$work/outer.raw" >"$work/outer.$outer_name"
-    sed -n "s,^\(ok\|FAIL\|skip\) nested/,\1 $test_name/$outer_name/,p" "$work/outer.$outer_name"
-    grep -q '^nested: end' "$work/outer.$outer_name"
-    verdict "$outer_name" $? "status $status; last: $(grep -v '^ *$' "$work/outer.$outer_name" | tail -n 1 | cut -c1-100)"
+    tr -d '\r' <"$work/outer.raw" >"$said"
 }
-# The program in itself, with everything; and in QEMU, whose nested paging stops guests with three levels of page tables (its own -accel kvm
-# hangs in it too) and at times those with two.
-outer in_duet duet.outer=duet "$duet" -accel tcg -cpu max,+svm
+# ... and the verdicts.
+outer_says() {
+    sed -n "s,^\(ok\|FAIL\|skip\) nested/,\1 $test_name/$outer_name/,p" "$said"
+    grep -q '^nested: end' "$said"
+    verdict "$outer_name" $? "status $status; last: $(grep -v '^ *$' "$said" | tail -n 1 | cut -c1-100)"
+}
+# The program in itself, with everything.
+outer in_duet "$duet" -accel tcg -cpu max,+svm
+outer_says
+# In QEMU, whose nested paging stops guests with three levels of page tables (its own -accel kvm hangs in it too), and which stands still at
+# times, the sign of life included: then its clock says far less than the time limit. Once more.
 if command -v qemu-system-x86_64 >/dev/null; then
-    outer in_qemu duet.outer=qemu qemu-system-x86_64 -accel tcg -cpu max -nic none
+    set -- qemu-system-x86_64 -accel tcg -cpu max -nic none
+    outer in_qemu "$@"
+    if [ $status = 124 ] && [ "$(sed -n 's/^# alive \([0-9]*\).*/\1/p' "$said" | tail -n 1)" -lt "$(limit 150)" ]; then
+        echo "# the outer machine stood still; $(tail -n 1 "$said")"
+        cp "$said" "$work/outer.stood"
+        outer in_qemu "$@"
+    fi
+    outer_says
 else
     skip in_qemu "no qemu-system-x86_64 for the outer machine"
 fi

@@ -68,7 +68,9 @@ static const struct engine *demand_kvm(const struct options *o, char *why, size_
 {
     struct kvm_probe p;
 
-    kvm_probe(&p, !o->kvm_emulated);
+    kvm_probe(&p, false);                          /* starts sooner where the host's module leaves no doubt */
+    if (p.usable && !p.assisted && !o->kvm_emulated)
+        kvm_probe(&p, true);
     snprintf(why, len, "%s", p.why);
     if (p.usable && (p.assisted || o->kvm_emulated))
         return &kvm_engine;

@@ -1,13 +1,15 @@
 # Runs in the outer guest (mknested.sh): the program under -accel kvm, with each place that the interrupt controllers can have. Every test is said
 # as the other tests do; what the inner guests print stays in between, for the log.
 dmesg -n 1
+# A sign of life: a guest that hangs is ended by its time limit; an outer machine that stands still shows by this.
+(while sleep 10; do echo "# alive $(cut -d' ' -f1 /proc/uptime)"; done) &
 mkdir -p /www
 head -c 30000 /dev/urandom >/www/blob
 httpd -p 127.0.0.1:8088 -h /www
 
 now() { cut -d' ' -f1 /proc/uptime; }
 say() { echo "# $(now)"; if [ "$1" = 0 ]; then echo "ok $2"; else echo "FAIL $2: $3"; fi; }
-inner() { timeout 60 duet -accel kvm,kernel-irqchip=$chips "$@" -nographic </dev/null >/out 2>/err; status=$?; tr -d '\r' </out >/out.text; }
+inner() { timeout -k 5 60 duet -accel kvm,kernel-irqchip=$chips "$@" -nographic </dev/null >/out 2>/err; status=$?; tr -d '\r' </out >/out.text; }
 
 # linux KERNEL NAME: to user space, with disk, network and random numbers
 linux() {
@@ -46,7 +48,7 @@ say $? nested/internal_error "status $status $(head -n 1 /err)"
 # Other kernels: everything built as modules; 32-bit ones with two and three levels of page tables (tests/kvm.sh: not in QEMU).
 chips=on
 others="generic 686 686-pae"
-grep -q duet.outer=qemu /proc/cmdline && others=generic
+grep -q duet.outer=in_qemu /proc/cmdline && others=generic
 for kernel in $others; do
     [ -e /vmlinuz-$kernel ] && linux $kernel nested/linux_$kernel
 done
@@ -70,7 +72,7 @@ duet -accel auto -m 16 -kernel /kind1 -no-reboot -nographic </dev/null >/out 2>/
 say $? nested/auto "$(cat /err)"
 
 # With shadow page tables, made by KVM.
-if grep -q duet.outer=duet /proc/cmdline && [ -e /vmlinuz-686-pae ] && rmmod kvm-amd && insmod /modules/kvm-amd.ko npt=0; then
+if grep -q duet.outer=in_duet /proc/cmdline && [ -e /vmlinuz-686-pae ] && rmmod kvm-amd && insmod /modules/kvm-amd.ko npt=0; then
     linux 686-pae nested/linux_686-pae_shadow
 fi
 echo "nested: end"
