@@ -109,6 +109,22 @@ static struct result bench_bignum(void)
     return (struct result){ 0, check };
 }
 
+/* Euclid: a division a turn. */
+static struct result bench_gcd(void)
+{
+    uint64_t check = 0;
+    for (uint64_t i = 1; i < 400000; i++) {
+        uint64_t a = i * 0x9e3779b97f4a7c15ull, b = i * 0xc2b2ae3d27d4eb4full >> 3;
+        while (b) {
+            uint64_t t = a % b;
+            a = b;
+            b = t;
+        }
+        check += a;
+    }
+    return (struct result){ 0, check };
+}
+
 static void sift(uint32_t *a, unsigned i, unsigned n)
 {
     for (unsigned c; (c = 2 * i + 1) < n; i = c) {
@@ -294,7 +310,7 @@ __attribute__((target("avx2,fma"))) static struct result bench_avx2block(void)
 }
 
 static const struct { const char *name; struct result (*run)(void); } table[] = {
-    { "int", bench_int }, { "collatz", bench_collatz }, { "crc", bench_crc }, { "sort", bench_sort }, { "bignum", bench_bignum },
+    { "int", bench_int }, { "collatz", bench_collatz }, { "crc", bench_crc }, { "sort", bench_sort }, { "bignum", bench_bignum }, { "gcd", bench_gcd },
     { "call", bench_call }, { "fib", bench_fib }, { "chase", bench_chase }, { "chase4k", bench_chase4k }, { "double", bench_double },
     { "doublerow", bench_doublerow }, { "sse", bench_sse }, { "avx2", bench_avx2 }, { "avx2block", bench_avx2block },
 };
