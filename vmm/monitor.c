@@ -171,7 +171,7 @@ static void do_quit(const char *arg) { vm_request(mon.vm, VM_QUIT, 0); }
 static void do_help(const char *arg);
 
 static const struct { const char *name, *arg, *help; void (*run)(const char *arg); } commands[] = {
-    { "accel", "tcg|interp|kvm", "move the running machine to another engine", do_accel },
+    { "accel", "tcg|interp|kvm[,emulated=on]", "move the running machine to another engine", do_accel },
     { "cont", "", "let the guest go on", do_cont },
     { "help", "", "this list", do_help },
     { "info", "accel|registers|status", "show something", do_info },

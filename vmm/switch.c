@@ -23,9 +23,14 @@ static struct home homes[2];                       /* translator, kvm */
 
 static struct home *home_of(const struct engine *e) { return &homes[e == &kvm_engine]; }
 
+static const char take_slow[] = "kvm,emulated=on";
+
 static const struct engine *engine_named(const char *name)
 {
     const struct engine *const all[] = { &tcg_engine, &interp_engine, &kvm_engine };
+
+    if (!strcmp(name, take_slow))
+        return &kvm_engine;
 
     for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
         if (!strcmp(all[i]->name, name))
@@ -56,13 +61,13 @@ static void set_engine(struct vm *vm, const struct engine *e)
 
 /* ---- kvm ---- */
 
-static int kvm_would_do(const struct options *opt, char *why, size_t len)
+static int kvm_would_do(bool slow_too, char *why, size_t len)
 {
     struct kvm_probe p;
 
-    kvm_probe(&p, !opt->kvm_emulated);
-    snprintf(why, len, "%s%s", p.why, p.usable && !p.assisted ? ": too slow (-accel kvm,emulated=on has it all the same)" : "");
-    return p.usable && (p.assisted || opt->kvm_emulated) ? 0 : -ENODEV;
+    kvm_probe(&p, !slow_too);
+    snprintf(why, len, "%s%s", p.why, p.usable && !p.assisted ? ": too slow (accel kvm,emulated=on takes it all the same)" : "");
+    return p.usable && (p.assisted || slow_too) ? 0 : -ENODEV;
 }
 
 /* The state that one engine has and the other cannot take. */
@@ -102,6 +107,7 @@ static int same_cpu(const struct x86_cpuid *from, const struct x86_cpuid *to, ch
 static int make_home(struct vm *vm, const struct engine *to, char *why, size_t len)
 {
     struct home *h = home_of(to);
+    struct vcpu *v = vm->vcpus[0];
     int ret;
 
     if (h->cpu)
@@ -111,17 +117,19 @@ static int make_home(struct vm *vm, const struct engine *to, char *why, size_t l
         if (!vm->cpu_spec)
             vm->cpu_spec = "max";                  /* not the host's processor: what the guest has seen */
     }
-    h->failed |= (ret = h->failed ? -EIO : to->init(vm)) < 0 || (ret = to->vcpu_init(vm->vcpus[0])) < 0;
+    v->kick_engine = NULL;
+    v->poll_word = NULL;
+    h->failed |= (ret = h->failed ? -EIO : to->init(vm)) < 0 || (ret = to->vcpu_init(v)) < 0;
     if (h->failed)
         snprintf(why, len, "the engine cannot start (duet's error output has said why)");
     else
-        leave(vm->vcpus[0], h);
+        leave(v, h);
     return h->failed ? ret : 0;
 }
 
 /* ---- the state ---- */
 
-/* All that is the guest's; what describes the engine stays. Numbers of SVM contexts are never used twice. */
+/* All that is the guest's, with the features that it was told of; what belongs to the engine stays. Numbers of SVM contexts are never used twice. */
 static void carry(struct x86_cpu *to, const struct x86_cpu *from)
 {
     struct x86_cpu old = *to;
@@ -129,6 +137,7 @@ static void carry(struct x86_cpu *to, const struct x86_cpu *from)
     *to = *from;
     to->flags_word = old.flags_word;
     to->cpuid = old.cpuid;
+    *to->cpuid = *from->cpuid;
     memcpy(to->svm_contexts, old.svm_contexts, sizeof(to->svm_contexts));
     to->svm_stamp = old.svm_stamp;
     to->svm_last_id = old.svm_last_id;
@@ -172,7 +181,7 @@ int switch_engine(struct vm *vm, const struct options *opt, const char *name, ch
         return -EINVAL;
     }
     if (home_of(to) != home_of(vm->engine)) {
-        if (to == &kvm_engine && (ret = kvm_would_do(opt, why, len)) < 0)
+        if (to == &kvm_engine && (ret = kvm_would_do(opt->kvm_emulated || !strcmp(name, take_slow), why, len)) < 0)
             return ret;
         if ((ret = can_move(vm, to, why, len)) < 0 || (ret = move(vm, to, why, len)) < 0)
             return ret;
