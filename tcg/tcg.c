@@ -134,3 +134,15 @@ void tcg_state_changed(struct tcg_env *env)
     mmu_set_root(env->mmu);
     mmu_set_mode(env->mmu);
 }
+
+int tcg_set_interp(struct tcg_env *env, bool interp)
+{
+    struct tcg *t = env->tcg;
+    int r = interp ? interp_init(t->be->run_native) : 0;
+    if (r < 0)
+        return r;
+    tcg_cache_flush(t);
+    mmu_flush_all(env->mmu);
+    t->interp = interp;
+    return 0;
+}

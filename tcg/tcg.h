@@ -64,6 +64,8 @@ void tcg_env_free(struct tcg_env *);
 int tcg_sampler_start(struct tcg_env *);           /* on the vCPU's thread: 0 or -errno */
 void tcg_run(struct tcg_env *);                    /* on the vCPU's thread until VCPU_EXIT is pending */
 void tcg_state_changed(struct tcg_env *);
+/* The vCPU has left tcg_run: go on with the interpreter, or with translated code. Whatever was derived from memory goes. 0 or -errno. */
+int tcg_set_interp(struct tcg_env *, bool interp);
 void tcg_watch_code(struct tcg_env *);             /* after env->mmu was made */
 
 /* ---- cache.c ---- */

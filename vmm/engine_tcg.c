@@ -1,5 +1,6 @@
 /* The engines tcg and interp: connects the x86 frontend, the softmmu and this host's back end behind core/engine.h. */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include "core/log.h"
 #include "core/vm.h"
@@ -59,6 +60,25 @@ static enum run_result vcpu_run(struct vcpu *v)
     sampled = true;
     tcg_run(v->engine_data);
     return RUN_STOPPED;
+}
+
+/* The translator's clock is of no use to others. */
+static void let_sampler(bool on)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPROF);
+    pthread_sigmask(on ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+}
+
+int engine_tcg_take_over(struct vcpu *v, const struct engine *e)
+{
+    bool mine = e == &tcg_engine || e == &interp_engine;
+    int ret = mine ? tcg_set_interp(v->engine_data, e == &interp_engine) : 0;
+
+    if (!ret)
+        let_sampler(e == &tcg_engine);
+    return ret;
 }
 
 static void vcpu_state_changed(struct vcpu *v) { tcg_state_changed(v->engine_data); }

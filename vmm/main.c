@@ -11,8 +11,10 @@
 #include "vmm/accel.h"
 #include "vmm/engines.h"
 #include "vmm/loop.h"
+#include "vmm/monitor.h"
 #include "vmm/options.h"
 #include "vmm/pc.h"
+#include "vmm/rest.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -30,14 +32,11 @@ static bool handle_request(struct run *r, enum run_result result)
 
     machine_lock();
     if (vm->request == VM_POWEROFF && r->opt->no_shutdown && result != RUN_ERROR) {
-        clock_stop(vm->clock);                       /* stay, switched off, until something else is asked for */
-        vm->request = VM_NONE;
-        vcpu_clear_pending(vm->vcpus[0], VCPU_EXIT);
-        machine_unlock();
-        vcpu_wait(vm->vcpus[0], VCPU_EXIT);
-        machine_lock();
-        clock_start(vm->clock);
+        vm->request = VM_NONE;                       /* stay, switched off, until something else is asked for */
+        rest_set(vm, REST_OFF);
     }
+    if (result != RUN_ERROR)
+        rest_wait(vm);
     enum vm_request request = vm->request;
     vm->request = VM_NONE;
     for (int i = 0; i < vm->n_vcpus; i++)
@@ -47,6 +46,8 @@ static bool handle_request(struct run *r, enum run_result result)
     } else if (request == VM_RESET && !r->opt->no_reboot) {
         again = pc_reset(r->pc) == 0;
         r->status = !again;
+        if (rest_state() == REST_OFF)
+            rest_set(vm, REST_RUNNING);
     } else if (request == VM_QUIT) {
         r->status = vm->exit_status;
     }
@@ -135,8 +136,9 @@ static int start(struct run *r)
     }
     machine_lock();
     r->pc = pc_new(vm, r->opt);
+    int ret = r->pc ? monitor_open(vm, r->pc, r->opt) : -EINVAL;
     machine_unlock();
-    if (!r->pc || pc_reset(r->pc))
+    if (ret || pc_reset(r->pc))
         return 1;
     return run(r);
 }

@@ -457,8 +457,12 @@ static int take_display(struct options *o, const char *opt, char *arg)
 
 static int take_monitor(struct options *o, const char *opt, char *arg)
 {
-    static const char *const valid[] = { "none", NULL };
-    return words_check_value(opt, arg, valid);
+    static const char *const kinds[] = { "stdio", "unix:PATH,server,nowait", "none", NULL };
+
+    if (strcmp(arg, "none") && strcmp(arg, "stdio") && strncmp(arg, "unix:", 5))
+        return words_bad_value(opt, arg, kinds);
+    o->monitor = strcmp(arg, "none") ? arg : NULL;
+    return 0;
 }
 
 static int take_vga(struct options *o, const char *opt, char *arg)
@@ -535,7 +539,7 @@ static const struct option_row rows[] = {
     { "display", "none", "display", take_display },
     { "vga", "none", "graphics card", take_vga },
     { "nographic", NULL, "serial port on the terminal; Ctrl-A X quits", take_nographic },
-    { "monitor", "none", "monitor", take_monitor },
+    { "monitor", "stdio|unix:PATH,server,nowait|none", "commands to the running machine (help lists them)", take_monitor },
     { "nodefaults", NULL, "accepted: there are no default devices to leave out", take_nothing },
     { "no-user-config", NULL, "accepted: there is no configuration file", take_nothing },
     { "no-reboot", NULL, "exit when the guest resets", take_no_reboot },
@@ -597,7 +601,7 @@ static int check_together(struct options *o)
 /* Without -serial the first port is on the terminal, unless that is wanted by something else or -display none asks for silence. */
 static void default_serial(struct options *o)
 {
-    bool free_terminal = o->nographic || !o->no_display;
+    bool free_terminal = (o->nographic || !o->no_display) && !(o->monitor && !strcmp(o->monitor, "stdio"));
 
     for (unsigned i = 0; i < o->n_chardevs; i++)
         free_terminal &= strcmp(o->chardevs[i].spec, "stdio") != 0;

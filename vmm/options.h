@@ -36,6 +36,7 @@ struct options {
     struct device_opt devices[2 * OPT_MAX]; unsigned n_devices;
     const char *serial[OPT_SERIALS]; unsigned n_serial;      /* spec of chr_open; "mon:" in front is removed (serial_mux) */
     bool serial_mux[OPT_SERIALS];
+    const char *monitor;                        /* spec of chr_open, NULL: none */
     bool nographic, no_display, snapshot, no_reboot, no_shutdown;
 };
 

@@ -60,7 +60,7 @@ struct pc {
     /* chips that others are wired to */
     struct pci_bus *pci; struct i440fx *bridge; struct pic *pic; struct ioapic *ioapic; struct apic_bus *apics;
     struct lapic *lapic[VM_MAX_VCPUS];
-    struct hpet *hpet; struct rtc *rtc; struct fw_cfg *fw_cfg;
+    struct hpet *hpet; struct rtc *rtc; struct pm *pm; struct fw_cfg *fw_cfg;
 };
 
 /* ---- glue between chips ---- */
@@ -76,7 +76,7 @@ static void isa_set(void *opaque, int n, int level)
 static struct irq isa_irq(struct pc *pc, int n) { return (struct irq){ isa_set, pc, n }; }
 static int ack_pic(void *opaque) { return pic_ack(opaque); }
 static void send_msi(void *opaque, uint64_t addr, uint32_t data) { apic_msi(opaque, addr, data); }
-static uint64_t read_tsc(void *opaque) { return x86_rdtsc(opaque); }
+static uint64_t read_tsc(void *opaque) { return x86_rdtsc(((struct vcpu *)opaque)->cpu); }
 static void quit(void *opaque) { vm_request(opaque, VM_QUIT, 0); }
 
 /* A20 changes what addresses mean. The vCPU drops derived state itself, at its next look at pending work. */
@@ -323,7 +323,7 @@ static void add_board(struct pc *pc)
     apic_bus_connect_eoi(pc->apics, ioapic_eoi, pc->ioapic);
     apic_bus_connect_pic(pc->apics, ack_pic, pc->pic);
     for (int i = 0; i < vm->n_vcpus; i++) {
-        struct lapic_tsc tsc = { read_tsc, vm->vcpus[i]->cpu, x86_tsc_hz() };
+        struct lapic_tsc tsc = { read_tsc, vm->vcpus[i], x86_tsc_hz() };
         pc->lapic[i] = lapic_new(vm, pc->apics, vm->vcpus[i], &tsc);
     }
     for (int i = 0; i < 24; i++)
@@ -333,7 +333,7 @@ static void add_board(struct pc *pc)
     pci_bus_connect_msi(pc->pci, kernel ? kvm_models_msi : send_msi, pc->apics);
     pc->bridge = i440fx_new(vm, pc->pci, mem, &pc->ram, &pc->rom);
     piix3_new(vm, pc->pci, isa);
-    pm_new(vm, pc->pci, io, isa[9], (struct irq){ 0 });
+    pc->pm = pm_new(vm, pc->pci, io, isa[9], (struct irq){ 0 });
 
     pc->hpet = hpet_new(vm, mem, gsi);
     struct pit *pit = pit_new(vm, io, hpet_pit_irq(pc->hpet));
@@ -405,6 +405,7 @@ int pc_reset(struct pc *pc)
     return ret;
 }
 
+void pc_power_button(struct pc *pc) { pm_power_button(pc->pm); }
 void pc_vcpu_thread(struct pc *pc, struct vcpu *v) { lapic_set_current(pc->lapic[v->id]); }
 
 void pc_close(struct pc *pc)

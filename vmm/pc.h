@@ -11,6 +11,8 @@ struct pc;
 struct pc *pc_new(struct vm *, const struct options *);
 /* Power-on or reset: every device and vCPU, then the kernel when one is started directly. All vCPUs stand still. 0 or -errno (logged). */
 int pc_reset(struct pc *);
+/* The ACPI power button. Machine lock held. */
+void pc_power_button(struct pc *);
 /* The calling thread runs this vCPU from now on. */
 void pc_vcpu_thread(struct pc *, struct vcpu *);
 /* Flush and close disks, networks and terminals. Safe on every exit path, also with PC NULL. */

@@ -1,0 +1,134 @@
+#!/bin/sh
+# A running Linux is moved between engines by the monitor, while it sums memory, writes a disk and sleeps: sums right, no sleep forgotten, both clocks
+# in step, the file system clean. And the monitor itself: what it refuses leaves the guest running.
+. "$(dirname "$0")/lib.sh"
+
+# ---- a bare-metal kernel that checks itself, on any host; with KVM where it works ----
+
+make_kernel moving64 || fail moving64 "cannot build it: $(tail -n 1 "$work/moving64.log")"
+
+# median FILE: of the times of the moves that it tells of
+median() { sed -n 's/.* in \([0-9.]*\) ms.*/\1/p' "$1" | sort -n | awk '{ t[NR] = $1 } END { print t[int((NR + 1) / 2)] }'; }
+
+# moving NAME FROM TO OPTION...: there and back ten times
+moving() {
+    name=$1 from=$2 to=$3
+    shift 3
+    (sleep 0.5; for i in 1 2 3 4 5 6 7 8 9 10; do echo "accel $to"; sleep 0.2; echo "accel $from"; sleep 0.2; done) |
+        timeout -k 5 "$(limit 50)" "$duet" "$@" -m 64 -kernel "$work/moving64" -device isa-debug-exit,iobase=0x501,iosize=1 -no-reboot \
+            -serial "file:$work/moving" -display none -monitor stdio >"$work/moves" 2>"$work/err"
+    status=$?
+    moves=$(grep -c ' -> .* ms' "$work/moves")
+    echo "# $name: $moves moves, median $(median "$work/moves") ms"
+    [ $status = 1 ] && [ "$moves" = 20 ] && grep -q '^ok moved' "$work/moving"
+    verdict "$name" $? "status $status, $moves moves; $(grep -a FAIL "$work/moving") $(tail -n 1 "$work/err") $(grep lacks "$work/moves" | head -n 1 | tr -d '\r')"
+}
+moving moving64/tcg_interp tcg interp -accel tcg
+moving moving64/interp_tcg interp tcg -accel interp
+
+need_guest
+
+mke2fs -q -t ext4 "$work/disk.img" 64M >/dev/null
+mkfifo "$work/commands"
+gcc -shared -fPIC -O1 -Wall -o "$work/shim.so" tests/guest/kvm_shim.c -ldl || fail shim "cannot build it"
+
+# start OPTION...: the guest in the background, on a host without /dev/kvm; fd 3 is the monitor's input, $work/answers its output
+start() {
+    : >"$work/answers"
+    timeout -k 5 "$(limit 200)" env LD_PRELOAD="$work/shim.so" KVM_SHIM_OPEN=2 "$duet" -accel "$accel" -m 256 -kernel "$guest/vmlinuz-cloud" -initrd "$guest/initrd-cloud.gz" -display none -no-reboot \
+        -append "console=ttyS0 quiet panic=-1 duet.nonet duet.run=switching.sh" -drive "file=$work/disk.img,if=virtio,format=raw" \
+        -serial "file:$work/serial" -monitor stdio "$@" <"$work/commands" >"$work/answers" 2>"$work/stderr" &
+    pid=$!
+    exec 3>"$work/commands"
+}
+
+# await SECONDS FILE PATTERN
+await() {
+    tenths=$(($(limit "$1") * 10))
+    until grep -aqE -- "$3" "$2" 2>/dev/null; do
+        tenths=$((tenths - 1))
+        [ $tenths -gt 0 ] && kill -0 "$pid" 2>/dev/null || return 1
+        sleep 0.1
+    done
+}
+
+# ask COMMAND PATTERN: the last answer matches
+ask() {
+    before=$(wc -l <"$work/answers")
+    echo "$1" >&3
+    tenths=$(limit 100)
+    until tail -n "+$((before + 1))" "$work/answers" | tr -d '\r' | grep -qE -- "$2"; do
+        tenths=$((tenths - 1))
+        [ $tenths -gt 0 ] && kill -0 "$pid" 2>/dev/null || return 1
+        sleep 0.1
+    done
+}
+
+start
+await 60 "$work/serial" 'switching: begin'
+verdict begins $? "$(tail -n 1 "$work/serial") $(cat "$work/stderr")"
+
+# ---- what is refused ----
+
+ask acel "'acel' is not known \(nearest: accel;"
+verdict unknown_command $? "$(tail -n 1 "$work/answers")"
+ask "info statu" "'statu' is not known \(nearest: status;"
+verdict unknown_info $? "$(tail -n 1 "$work/answers")"
+ask "accel qemu" "there is no engine 'qemu'"
+verdict unknown_engine $? "$(tail -n 1 "$work/answers")"
+ask "accel tcg now" "too many words"
+verdict too_many_words $? "$(tail -n 1 "$work/answers")"
+ask "accel $accel" "$accel runs the machine already"
+verdict same_engine $? "$(tail -n 1 "$work/answers")"
+ask "accel kvm" "accel kvm: /dev/kvm is missing"
+verdict refused_move $? "$(tail -n 1 "$work/answers")"
+ask "info accel" "engine: $accel"
+verdict info_accel $? "$(tail -n 1 "$work/answers")"
+ask "info registers" "^EFER="
+verdict info_registers $? "$(tail -n 1 "$work/answers")"
+
+# ---- stop and cont: nothing is said by a guest that stands still ----
+
+echo stop >&3
+ask "info status" "VM status: paused"
+verdict stop $? "$(tail -n 1 "$work/answers")"
+said=$(wc -c <"$work/serial")
+sleep 2
+[ "$(wc -c <"$work/serial")" = "$said" ]
+verdict stands_still $? "the guest went on"
+echo cont >&3
+ask "info status" "VM status: running"
+verdict cont $? "$(tail -n 1 "$work/answers")"
+
+# ---- there and back again ----
+
+while kill -0 "$pid" 2>/dev/null && ! grep -aq DUET-RESULT "$work/serial"; do
+    echo "accel interp" >&3
+    sleep 0.2
+    echo "accel tcg" >&3
+    sleep 0.3
+done
+exec 3>&-
+wait "$pid"
+status=$?
+tr -d '\r' <"$work/serial" >"$work/console"
+moves=$(grep -c ' -> .* ms' "$work/answers")
+echo "# $moves moves, median $(median "$work/answers") ms"
+[ "$moves" -ge 20 ]
+verdict moves $? "only $moves moves"
+[ $status = 0 ] && grep -q 'DUET-RESULT: ok' "$work/console"
+verdict guest $? "status $status; $(tail -n 2 "$work/console" | tr '\n' ' ')$(tail -n 1 "$work/stderr")"
+round=0
+while [ $round -lt 24 ]; do
+    round=$((round + 1))
+    echo "sum $round $(yes "round $round of the work" | head -c 400000 | sha256sum | cut -c1-64)"
+done >"$work/sums"
+grep '^sum ' "$work/console" | diff - "$work/sums" >"$work/difference"
+verdict sums $? "$(grep -c '^[<>]' "$work/difference") lines differ"
+grep -q '^sleeps 200' "$work/console"
+verdict no_sleep_lost $? "$(grep sleeps "$work/console")"
+grep -q '^seconds' "$work/console"
+verdict clocks $? "no clocks were compared"
+echo "# $(grep '^seconds' "$work/console")"
+e2fsck -fn "$work/disk.img" >"$work/fsck" 2>&1
+verdict file_system $? "$(tail -n 1 "$work/fsck")"

@@ -1,0 +1,269 @@
+/*
+ * The monitor: one line in, one command done; its answer ends with a new prompt.
+ *
+ * Everything runs with the machine lock held, on the loop's thread; what needs the vCPU at rest is a call of vmm/rest.h on its own thread. While one is
+ * under way no further input is taken, so commands are done in order. Commands are rows of one table.
+ */
+#include "vmm/monitor.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "host/chr.h"
+#include "kvm/kvm.h"
+#include "vmm/engines.h"
+#include "vmm/kvm_chips.h"
+#include "vmm/rest.h"
+#include "vmm/switch.h"
+#include "vmm/words.h"
+#include "x86/cpu.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static struct monitor {
+    struct vm *vm; struct pc *pc; const struct options *opt; struct chr *chr;
+    char line[256]; size_t len;
+    bool too_long, busy;
+    char arg[64]; int64_t asked;                   /* of the call under way */
+} mon;
+
+static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *fmt, ...)
+{
+    char text[8192];
+    va_list ap;
+
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    for (char *p = text, *end = text + MIN((size_t)MAX(n, 0), sizeof(text) - 1); p < end;) {
+        size_t run = strcspn(p, "\n");
+        chr_write(mon.chr, (const uint8_t *)p, run);
+        p += run;
+        if (p < end && *p++ == '\n')
+            chr_write(mon.chr, (const uint8_t *)"\r\n", 2);
+    }
+}
+
+static void prompt(void) { say("(duet) "); }
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * (int64_t)NS_PER_SEC + ts.tv_nsec;
+}
+
+/* ---- commands that need the vCPU at rest ---- */
+
+static void answered(void)
+{
+    mon.busy = false;
+    prompt();
+    chr_accept_input(mon.chr);
+}
+
+static void at_rest(void (*call)(void *), const char *arg)
+{
+    snprintf(mon.arg, sizeof(mon.arg), "%s", arg);
+    mon.asked = now_ns();
+    mon.busy = true;
+    rest_call(mon.vm, call, NULL);
+}
+
+static void registers(void *opaque)
+{
+    char text[4096];
+
+    x86_dump(mon.vm->vcpus[0]->cpu, text, sizeof(text));
+    say("%s", text);
+    answered();
+}
+
+static void change_engine(void *opaque)
+{
+    const char *from = mon.vm->engine->name;
+    char why[1024];
+
+    if (switch_engine(mon.vm, mon.opt, mon.arg, why, sizeof(why)) < 0)
+        say("accel %s: %s\n", mon.arg, why);
+    else
+        say("accel: %s -> %s in %.3f ms\n", from, mon.vm->engine->name, (double)(now_ns() - mon.asked) / 1e6);
+    answered();
+}
+
+/* ---- commands ---- */
+
+static void do_accel(const char *arg)
+{
+    if (*arg)
+        at_rest(change_engine, arg);
+    else
+        say("accel: which? (tcg, interp, kvm)\n");
+}
+
+static void info_accel(void)
+{
+    static const char *const places[] = { "off", "split", "on" };
+
+    say("engine: %s (%s)\n", mon.vm->engine->name, mon.vm->accel_why);
+    if (mon.vm->engine == &kvm_engine)
+        say("kernel-irqchip: %s\n", places[kvm_chips_of(mon.vm)]);
+}
+
+static void info_status(void)
+{
+    static const char *const names[] = { "running", "paused", "paused (shutdown)" };
+    say("VM status: %s\n", names[rest_state()]);
+}
+
+static void info_registers(void) { at_rest(registers, ""); }
+
+static const struct { const char *name, *help; void (*show)(void); } infos[] = {
+    { "accel", "engine, why it was chosen, kernel-irqchip", info_accel },
+    { "registers", "the processor's registers", info_registers },
+    { "status", "running or not", info_status },
+};
+
+static void unknown(const char *what, const char *word, const char *const *valid)
+{
+    unsigned best = 0;
+
+    for (unsigned i = 1; valid[i]; i++) {
+        if (words_distance(word, valid[i]) < words_distance(word, valid[best]))
+            best = i;
+    }
+    say("%s: '%s' is not known (nearest: %s; help lists all)\n", what, word, valid[best]);
+}
+
+static void do_info(const char *arg)
+{
+    const char *names[ARRAY_SIZE(infos) + 1] = { NULL };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(infos); i++) {
+        names[i] = infos[i].name;
+        if (!strcmp(arg, infos[i].name)) {
+            infos[i].show();
+            return;
+        }
+    }
+    unknown("info", arg, names);
+}
+
+static void do_stop(const char *arg)
+{
+    if (rest_state() == REST_RUNNING)
+        rest_set(mon.vm, REST_STOPPED);
+}
+
+static void do_cont(const char *arg)
+{
+    if (rest_state() == REST_OFF)
+        say("cont: the guest has switched itself off; system_reset starts it again\n");
+    else
+        rest_set(mon.vm, REST_RUNNING);
+}
+
+static void do_reset(const char *arg) { vm_request(mon.vm, VM_RESET, 0); }
+static void do_powerdown(const char *arg) { pc_power_button(mon.pc); }
+static void do_quit(const char *arg) { vm_request(mon.vm, VM_QUIT, 0); }
+static void do_help(const char *arg);
+
+static const struct { const char *name, *arg, *help; void (*run)(const char *arg); } commands[] = {
+    { "accel", "tcg|interp|kvm[,emulated=on]", "move the running machine to another engine", do_accel },
+    { "cont", "", "let the guest go on", do_cont },
+    { "help", "", "this list", do_help },
+    { "info", "accel|registers|status", "show something", do_info },
+    { "quit", "", "end the machine", do_quit },
+    { "stop", "", "stop the guest", do_stop },
+    { "system_powerdown", "", "press the power button", do_powerdown },
+    { "system_reset", "", "press the reset button", do_reset },
+};
+
+static void do_help(const char *arg)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+        say("%s %s -- %s\n", commands[i].name, commands[i].arg, commands[i].help);
+    for (unsigned i = 0; i < ARRAY_SIZE(infos); i++)
+        say("info %s -- %s\n", infos[i].name, infos[i].help);
+}
+
+static void run_command(char *line)
+{
+    const char *names[ARRAY_SIZE(commands) + 1] = { NULL };
+    char *word = strtok(line, " \t"), *arg = strtok(NULL, " \t"), *more = strtok(NULL, " \t");
+
+    if (!word)
+        return;
+    for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
+        names[i] = commands[i].name;
+        if (strcmp(word, commands[i].name))
+            continue;
+        if (more || (arg && !*commands[i].arg))
+            say("%s: too many words (%s %s)\n", word, word, commands[i].arg);
+        else
+            commands[i].run(arg ? arg : "");
+        return;
+    }
+    unknown("monitor", word, names);
+}
+
+/* ---- lines ---- */
+
+/* One byte at a time: a command may bar what comes after it. */
+static size_t can_receive(void *opaque) { return !mon.busy; }
+
+static void end_of_line(void)
+{
+    mon.line[mon.len] = 0;
+    if (mon.too_long)
+        say("monitor: a line has at most %zu letters\n", sizeof(mon.line) - 1);
+    else
+        run_command(mon.line);
+    mon.len = 0;
+    mon.too_long = false;
+    if (!mon.busy)
+        prompt();
+}
+
+static void receive(void *opaque, const uint8_t *buf, size_t len)
+{
+    if (*buf == '\n' || *buf == '\r')
+        end_of_line();
+    else if (*buf == 8 || *buf == 127)
+        mon.len -= mon.len > 0;
+    else if (mon.len < sizeof(mon.line) - 1)
+        mon.line[mon.len++] = (char)*buf;
+    else
+        mon.too_long = true;
+}
+
+static void on_event(void *opaque, int event)
+{
+    mon.len = 0;
+    mon.too_long = false;
+    if (event == CHR_OPENED && !mon.busy)
+        prompt();
+}
+
+static void on_quit(void *opaque) { vm_request(mon.vm, VM_QUIT, 0); }
+
+int monitor_open(struct vm *vm, struct pc *pc, const struct options *opt)
+{
+    char err[256];
+
+    if (!opt->monitor)
+        return 0;
+    mon = (struct monitor){ .vm = vm, .pc = pc, .opt = opt };
+    mon.chr = !strcmp(opt->monitor, "stdio") ? chr_open_stdio(vm->loop, true, on_quit, NULL, err, sizeof(err))
+                                             : chr_open(vm->loop, opt->monitor, "monitor", on_quit, NULL, err, sizeof(err));
+    if (!mon.chr) {
+        log_error("-monitor %s: %s", opt->monitor, err);
+        return -EINVAL;
+    }
+    chr_set_receiver(mon.chr, can_receive, receive, on_event, NULL);
+    if (chr_connected(mon.chr))
+        prompt();
+    return 0;
+}

@@ -1,0 +1,75 @@
+/*
+ * The vCPU at rest (vmm/rest.h). VCPU_EXIT makes it leave its engine, and wakes it here; it is cleared with the machine lock held, after the
+ * queue was seen empty, so no call is forgotten. One vCPU a machine. Locks: machine lock, dropped only while sleeping.
+ */
+#include "vmm/rest.h"
+#include "core/alloc.h"
+#include "core/aspace.h"
+#include "core/clock.h"
+#include "x86/cpu.h"
+#include <stdlib.h>
+
+struct call { struct call *next; void (*call)(void *opaque); void *opaque; };
+
+static struct call *first, **last = &first;
+static enum rest_state state;
+
+enum rest_state rest_state(void) { return state; }
+
+void rest_call(struct vm *vm, void (*call)(void *), void *opaque)
+{
+    struct call *c = xmalloc(sizeof(*c));
+
+    *c = (struct call){ NULL, call, opaque };
+    *last = c;
+    last = &c->next;
+    vcpu_set_pending(vm->vcpus[0], VCPU_EXIT);
+}
+
+void rest_set(struct vm *vm, enum rest_state s)
+{
+    state = s;
+    vcpu_set_pending(vm->vcpus[0], VCPU_EXIT);
+}
+
+static void make_calls(void)
+{
+    while (first) {
+        struct call *c = first;
+        first = c->next;
+        if (!first)
+            last = &first;
+        c->call(c->opaque);
+        free(c);
+    }
+}
+
+static void sleep_until_asked(struct vm *vm)
+{
+    vcpu_clear_pending(vm->vcpus[0], VCPU_EXIT);
+    machine_unlock();
+    vcpu_wait(vm->vcpus[0], VCPU_EXIT);
+    machine_lock();
+}
+
+/* The counter goes on from where it stood. */
+static void skip_tsc(struct vcpu *v, uint64_t ticks)
+{
+    ((struct x86_cpu *)v->cpu)->tsc_offset += ticks;
+    v->engine->vcpu_state_changed(v);
+}
+
+void rest_wait(struct vm *vm)
+{
+    make_calls();
+    if (state == REST_RUNNING || vm->request != VM_NONE)
+        return;
+    uint64_t since = x86_host_tsc();
+    clock_stop(vm->clock);
+    while (state != REST_RUNNING && vm->request == VM_NONE) {
+        sleep_until_asked(vm);
+        make_calls();
+    }
+    clock_start(vm->clock);
+    skip_tsc(vm->vcpus[0], x86_host_tsc() - since);
+}
