@@ -1,8 +1,8 @@
 /*
  * The monitor: one line in, one command done; its answer ends with a new prompt.
  *
- * Everything runs with the machine lock held, on the loop's thread; what needs the vCPU at rest is a call of vmm/rest.h on its own thread. While one is
- * under way no further input is taken, so commands are done in order. Commands are rows of one table.
+ * Everything runs with the machine lock held, on the loop's thread; what needs the vCPU at rest is a call of vmm/rest.h on its own thread. While one
+ * is under way no further input is taken, so commands are done in order. Commands are rows of one table.
  */
 #include "vmm/monitor.h"
 #include "core/clock.h"

@@ -7,7 +7,7 @@
 #include "vmm/options.h"
 #include "core/vm.h"
 
-/* NAME: tcg, interp, kvm, or "kvm,emulated=on", which takes a KVM without hardware assistance too. The vCPU is at rest, the calling thread is its own, machine lock held. 0: it goes on there; -errno: WHY (one line) says
-   what is in the way, and the guest goes on where it was. */
+/* NAME: tcg, interp, kvm, or "kvm,emulated=on", which takes a KVM without hardware assistance too. The vCPU is at rest, the calling thread is its own,
+   machine lock held. 0: it goes on there; -errno: WHY (one line) says what is in the way, and the guest goes on where it was. */
 int switch_engine(struct vm *, const struct options *, const char *name, char *why, size_t len);
 #endif

@@ -2,11 +2,12 @@
 mount /dev/vda /mnt || exit 1
 now() { cut -d. -f1 /proc/uptime; }
 rtc() { cat /sys/class/rtc/rtc0/since_epoch; }
+rounds=$(sed -n "s/.*duet.rounds=\([0-9]*\).*/\1/p" /proc/cmdline)
 started=$(now) clock=$(rtc)
 echo "switching: begin"
 (n=0; while [ $n -lt 200 ]; do usleep 50000; n=$((n + 1)); done; echo $n >/tmp/sleeps) &
 round=0
-while [ $round -lt 24 ]; do
+while [ $round -lt "${rounds:-24}" ]; do
     round=$((round + 1))
     yes "round $round of the work" | head -c 400000 >/tmp/data
     cp /tmp/data "/mnt/data.$round"
