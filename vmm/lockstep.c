@@ -10,6 +10,7 @@
  */
 #include "vmm/lockstep.h"
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "frontend-x86/frontend.h"
 #include "frontend-x86/insn.h"
@@ -406,6 +407,15 @@ static void rest(struct vcpu *a, bool halted)
     machine_lock();
 }
 
+/* Timers that are due fire here, as the event loop seldom has the machine lock. */
+static void let_time_pass(struct vcpu *a)
+{
+    x86_freeze_tsc(0);
+    if (clock_next_deadline(a->vm->clock) <= clock_ns(a->vm->clock))
+        clock_run_timers(a->vm->clock);
+    x86_freeze_tsc(x86_host_tsc());
+}
+
 /* False: they differ. */
 static bool turn(struct vcpu *a, struct vcpu *b)
 {
@@ -416,8 +426,7 @@ static bool turn(struct vcpu *a, struct vcpu *b)
     ls.before_flags = ls.env[0]->flags;
     ls.before_pc = ls.key[0].pc = ls.key[1].pc = key.pc;
     ls.n_events = ls.next = 0;
-    x86_freeze_tsc(0);
-    x86_freeze_tsc(x86_host_tsc());
+    let_time_pass(a);
     __atomic_store_n(&b->pending, __atomic_load_n(&a->pending, __ATOMIC_SEQ_CST) & ~(uint32_t)VCPU_EXIT, __ATOMIC_SEQ_CST);
     ls.recording = true;
     bool on_a = tcg_step(ls.env[0], &ls.key[0]);
