@@ -42,6 +42,7 @@ struct aspace {
     void *hook_opaque;
     struct { void (*cb)(void *opaque); void *opaque; } listeners[MAX_LISTENERS];
     unsigned n_listeners;
+    const struct as_tap *tap;
 };
 
 /* ---- the machine lock ---- */
@@ -321,7 +322,20 @@ void as_on_change(struct aspace *as, void (*cb)(void *), void *opaque)
     as->listeners[as->n_listeners++].opaque = opaque;
 }
 
+void as_set_tap(struct aspace *as, const struct as_tap *tap) { as->tap = tap; }
+
+void as_tell_dirty(struct aspace *as, gpa_t addr, size_t len, bool dma)
+{
+    if (unlikely(as->tap))
+        as->tap->dirty(as->tap->opaque, addr, len, dma);
+}
+
 /* ---- CPU accesses ---- */
+
+static uint64_t tapped(struct aspace *as, gpa_t addr, uint64_t val, unsigned size, bool write)
+{
+    return unlikely(as->tap) ? as->tap->access(as->tap->opaque, addr, val, size, write) : val;
+}
 
 /* Host loads and stores of 1, 2, 4, 8 bytes are single accesses: other vCPUs see them whole. */
 static uint64_t host_load(const uint8_t *p, unsigned size)
@@ -410,22 +424,25 @@ static uint64_t read_one(struct aspace *as, struct region *r, uint64_t off, gpa_
 {
     if (!r) {
         log_guest("%s: read of %u bytes at 0x%llx: nothing there", as->name, size, (unsigned long long)addr);
-        return size_mask(size);
+        return tapped(as, addr, size_mask(size), size, false);
     }
-    return r->kind == REGION_IO ? io_read(r, off, size) : host_load(r->host + off, size);
+    return r->kind == REGION_IO ? tapped(as, addr, io_read(r, off, size), size, false) : host_load(r->host + off, size);
 }
 
 static void write_one(struct aspace *as, struct region *r, uint64_t off, gpa_t addr, uint64_t val, unsigned size)
 {
     if (!r || r->kind == REGION_ROM) {
         log_guest("%s: write of %u bytes at 0x%llx: %s", as->name, size, (unsigned long long)addr, r ? "read-only" : "nothing there");
+        tapped(as, addr, val & size_mask(size), size, true);
     } else if (r->kind == REGION_IO) {
         io_write(r, off, val & size_mask(size), size);
+        tapped(as, addr, val & size_mask(size), size, true);
         if (r->track)
             written(as, r, off, addr, size);
     } else {
         host_store(r->host + off, val, size);
         written(as, r, off, addr, size);
+        as_tell_dirty(as, addr, size, false);
     }
 }
 
@@ -505,6 +522,7 @@ int as_dma_write(struct aspace *as, gpa_t addr, const void *buf, size_t len)
         if (has_bytes(r, true)) {
             memcpy(r->host + off, in, n);
             written(as, r, off, addr, n);
+            as_tell_dirty(as, addr, n, true);
         } else {
             log_guest("%s: DMA write at 0x%llx: not memory", as->name, (unsigned long long)addr);
             ret = -EFAULT;
@@ -535,8 +553,10 @@ void as_dma_dirty(struct aspace *as, gpa_t addr, size_t len)
         uint64_t off, left;
         struct region *r = as_find(as, addr, &off, &left);
         size_t n = step(r, addr, left, len);
-        if (has_bytes(r, true))
+        if (has_bytes(r, true)) {
             written(as, r, off, addr, n);
+            as_tell_dirty(as, addr, n, true);
+        }
         addr += n;
         len -= n;
     }
@@ -554,6 +574,7 @@ int as_load(struct aspace *as, gpa_t addr, const void *buf, size_t len)
         size_t n = step(r, addr, left, len);
         memcpy(r->host + off, in, n);
         written(as, r, off, addr, n);
+        as_tell_dirty(as, addr, n, true);
         in += n;
         addr += n;
         len -= n;

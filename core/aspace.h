@@ -76,6 +76,16 @@ void as_dma_dirty(struct aspace *, gpa_t addr, size_t len);
 /* Loader only: writes RAM and ROM alike. */
 int as_load(struct aspace *, gpa_t addr, const void *buf, size_t len);
 
+/* Two machines in lock-step (vmm/lockstep.c) listen here. access: after a CPU access that is neither to RAM nor to ROM; a read yields what it returns.
+   dirty: bytes of RAM were written by as_*, or by the CPU to a page with TRACK_DIRTY; dma: by a device or a loader. At most one; NULL: none. */
+struct as_tap {
+    uint64_t (*access)(void *opaque, gpa_t addr, uint64_t val, unsigned size, bool write);
+    void (*dirty)(void *opaque, gpa_t addr, size_t len, bool dma);
+    void *opaque;
+};
+void as_set_tap(struct aspace *, const struct as_tap *);
+void as_tell_dirty(struct aspace *, gpa_t addr, size_t len, bool dma);
+
 /* Hook called after a write to a page whose track byte is set (bits passed); at most one user: the softmmu. */
 void as_set_write_hook(struct aspace *, void (*hook)(void *opaque, gpa_t addr, size_t len, unsigned track), void *opaque);
 /* Topology listeners (softmmu flushes, kvm re-slots): called after each change of the map. */

@@ -231,6 +231,8 @@ void track_store(struct mmu *m, const struct xlat *x, unsigned off, const void *
     store_bytes(p, buf, len);
     if (bits & TRACK_PT)
         pt_written(m, x->track, off, len);
-    if (bits & TRACK_DIRTY)
+    if (bits & TRACK_DIRTY) {
         __atomic_and_fetch(x->track, (uint8_t)~TRACK_DIRTY, __ATOMIC_SEQ_CST);
+        as_tell_dirty(m->mem, x->gpa, PAGE_SIZE, false);
+    }
 }

@@ -26,6 +26,8 @@ static inline uint32_t fl_to_rflags(uint32_t w) { return ((w >> 8) & 0xd5) | (w 
 #define TCG_REGION_USES 18
 #define TCG_REGIONS (2 * TCG_REGION_USES)          /* for loads; as many again for stores */
 
+struct tb_key;
+
 struct tcg_env {
     /* 0 */ uint32_t poll;                 /* nonzero: leave at the next loop edge or indirect branch (vcpu->poll_word) */
     /* 4 */ uint32_t flags;                /* canonical place of the flags value at block edges and in helpers */
@@ -54,6 +56,7 @@ struct tcg_env {
     bool one_insn;                         /* the block being made or run is a single uncached instruction */
     bool need_deliver;                     /* the run loop must ask the frontend before it goes on */
     uint8_t fault_fl;                      /* enum tb_fl_where of the point found by tcg_restore_at */
+    struct tb_key *step_key;               /* tcg_step: every block returns to the run loop, and its key goes here; else NULL */
     struct tb *cold_tb;                    /* a block to be retranslated (tcg_sample) */
     struct tb *interp_tb;                  /* block being interpreted */
     void *interp;                          /* struct interp_state */

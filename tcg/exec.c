@@ -78,6 +78,8 @@ static struct tb *find_or_translate(struct tcg_env *env)
 {
     struct tb_key key;
     env->fe->get_key(tcg_cpu(env), &key);
+    if (env->step_key)
+        *env->step_key = key;
     struct tb *tb = env->one_insn ? NULL : tcg_find(env, &key);
     if (!tb) {
         gpa_t gpa;
@@ -99,7 +101,8 @@ static unsigned run_interp(struct tcg_env *env, struct tb *tb)
         unsigned r = interp_run(env, tb->ir);
         env->interp_tb = NULL;
         struct tb_key key;
-        if (r == TCG_EXIT_REASON || !budget || env->one_insn || __atomic_load_n(&env->poll, __ATOMIC_ACQUIRE) || (r == TCG_EXIT_LOOKUP && env->vcpu->pending))
+        if (r == TCG_EXIT_REASON || !budget || env->one_insn || env->step_key || __atomic_load_n(&env->poll, __ATOMIC_ACQUIRE) ||
+            (r == TCG_EXIT_LOOKUP && env->vcpu->pending))
             return r;
         env->fe->get_key(tcg_cpu(env), &key);
         tb = tcg_find(env, &key);
@@ -109,7 +112,7 @@ static unsigned run_interp(struct tcg_env *env, struct tb *tb)
 }
 
 /* Pending interrupts, recorded exceptions, HLT. True: run on. */
-static bool deliver(struct tcg_env *env)
+static bool ready(struct tcg_env *env)
 {
     uint32_t pending = __atomic_load_n(&env->vcpu->pending, __ATOMIC_ACQUIRE);
     if (!env->need_deliver && !pending)
@@ -123,6 +126,13 @@ static bool deliver(struct tcg_env *env)
     if (env->fe->deliver(tcg_cpu(env)))
         return true;
     env->need_deliver = true;                      /* still halted: only something new can help */
+    return false;
+}
+
+static bool deliver(struct tcg_env *env)
+{
+    if (ready(env))
+        return true;
     vcpu_wait(env->vcpu, ~env->vcpu->barred);      /* not of what was read above: the line may have fallen and risen since */
     return false;
 }
@@ -152,4 +162,33 @@ void tcg_run(struct tcg_env *env)
             step(env);
     }
     tcg_fpu_save(env);
+}
+
+/* A turn that starts again (code that was written, a page that became tracked) has done nothing yet. A fault ends it: its delivery belongs to the next. */
+bool tcg_step(struct tcg_env *env, struct tb_key *key)
+{
+    env->step_key = key;
+    if (__builtin_setjmp(env->host_unwind)) {
+        env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN;
+        env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
+        if (env->need_deliver) {
+            tcg_fpu_save(env);
+            return true;
+        }
+    }
+    __atomic_store_n(&env->poll, 0, __ATOMIC_SEQ_CST);
+    bool on = env->one_insn || ready(env);
+    if (on)
+        step(env);
+    tcg_fpu_save(env);
+    return on;
+}
+
+void tcg_show(struct tcg_env *env, const struct tb_key *key)
+{
+    if (__builtin_setjmp(env->host_unwind))
+        return;
+    env->one_insn = true;
+    tcg_translate(env, key, 1);
+    env->one_insn = false;
 }

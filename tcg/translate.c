@@ -42,6 +42,14 @@ static void keep_ir(struct tcg *t, struct tb *tb, const struct ir_block *ir)
     t->buf.p += 16;
 }
 
+/* An addition becomes a subtraction, after everything that is shown of the IR. */
+static void spoil(struct ir_block *ir)
+{
+    for (unsigned i = 0; i < ir->n; i++)
+        if (ir->insn[i].op == IR_add)
+            ir->insn[i].op = IR_sub;
+}
+
 static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, struct tb *tb)
 {
     struct tcg *t = env->tcg;
@@ -60,6 +68,8 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
         keep_ir(t, tb, ir);
         return 0;
     }
+    if (unlikely(t->spoil_pc) && t->spoil_pc == key->pc)
+        spoil(ir);
     int r = t->be->emit(t, ir, tb);
     if (r == 0 && log_on(LOG_OUT_ASM) && log_in_range(key->pc)) {
         log_printf("OUT: %u bytes for %u guest instructions\n", tb->code_size, tb->n_guest);

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "kvm/kvm.h"
 #include "vmm/engines.h"
+#include "vmm/lockstep.h"
 #include "vmm/words.h"
 #include <errno.h>
 #include <stdio.h>
@@ -84,6 +85,8 @@ const struct engine *accel_choose(const struct options *o, char *why, size_t len
 
     kvm_want_irqchip((enum kvm_chips)o->kernel_irqchip);
     snprintf(why, len, "as asked");
+    if (o->lockstep)
+        return lockstep_engine(o->lockstep);
     if (!strcmp(o->accel, "interp"))
         return &interp_engine;
     if (!strcmp(o->accel, "kvm"))

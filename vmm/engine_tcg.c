@@ -15,7 +15,7 @@
 static struct x86_cpuid model;
 static struct tcg *the_tcg;                        /* one machine a process */
 
-static int init_tcg(struct vm *vm, bool interp)
+int engine_tcg_init(struct vm *vm, bool interp)
 {
     if (x86_cpuid_model(&model, vm->cpu_spec) < 0)
         return -EINVAL;
@@ -23,12 +23,14 @@ static int init_tcg(struct vm *vm, bool interp)
     return the_tcg ? 0 : -ENOMEM;
 }
 
-static int tcg_engine_init(struct vm *vm) { return init_tcg(vm, false); }
-static int interp_engine_init(struct vm *vm) { return init_tcg(vm, true); }
+struct tcg *engine_tcg_last(void) { return the_tcg; }
 
-static int vcpu_init(struct vcpu *v)
+static int tcg_engine_init(struct vm *vm) { return engine_tcg_init(vm, false); }
+static int interp_engine_init(struct vm *vm) { return engine_tcg_init(vm, true); }
+
+int engine_tcg_vcpu(struct tcg *tcg, struct vcpu *v)
 {
-    struct tcg_env *env = tcg_env_new(the_tcg, v);
+    struct tcg_env *env = tcg_env_new(tcg, v);
     if (!env)
         return -ENOMEM;
     struct x86_cpu *cpu = tcg_cpu(env);
@@ -45,6 +47,8 @@ static int vcpu_init(struct vcpu *v)
     tcg_state_changed(env);
     return 0;
 }
+
+static int vcpu_init(struct vcpu *v) { return engine_tcg_vcpu(the_tcg, v); }
 
 static void vcpu_reset(struct vcpu *v)
 {

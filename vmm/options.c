@@ -496,6 +496,13 @@ static int take_dfilter(struct options *o, const char *opt, char *arg)
     return -EINVAL;
 }
 
+static int take_lockstep(struct options *o, const char *opt, char *arg)
+{
+    static const char *const valid[] = { "tcg,interp", "interp,tcg", NULL };
+    o->lockstep = arg;
+    return words_check_value(opt, arg, valid);
+}
+
 static int take_stopped(struct options *o, const char *opt, char *arg)
 {
     log_error("-S: there is no monitor or debugger in this build that could start the guest again");
@@ -520,6 +527,7 @@ static const struct option_row rows[] = {
     { "machine", "pc[,accel=ENGINE][,kernel-irqchip=on|split|off]", "same as -M", machine_take },
     { "accel", "tcg|interp|auto|kvm[,kernel-irqchip=on|split|off][,emulated=on]",
       "engine that runs the guest's instructions; emulated: take a slow KVM too", accel_take },
+    { "lockstep", "tcg,interp|interp,tcg", "both engines run the guest, instruction by instruction, up to the first difference (exit status 1)", take_lockstep },
     { "cpu", "MODEL[,+F][,-F]", "CPU model and features", take_cpu },
     { "m", "SIZE[K|M|G]", "RAM, 128M by default", take_memory },
     { "smp", "1", "number of CPUs", take_smp },

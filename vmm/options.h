@@ -26,6 +26,7 @@ struct device_opt {
 struct options {
     const char *accel, *cpu, *kernel, *initrd, *append, *bios, *log_path;
     int kernel_irqchip;                         /* enum kvm_chips */
+    const char *lockstep;                       /* -lockstep A,B: the leading engine, B follows; NULL: one engine */
     bool kvm_emulated;                          /* -accel kvm takes a KVM without hardware assistance too */
     uint64_t ram_size;
     unsigned log_mask;

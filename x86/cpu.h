@@ -191,6 +191,7 @@ extern const unsigned x86_n_msrs;
 uint64_t x86_rdtsc(struct x86_cpu *);                                /* the processor's own, which its timers go by; any thread */
 uint64_t x86_seen_tsc(struct x86_cpu *);                             /* as an instruction reads it: an SVM guest's has an offset */
 uint64_t x86_host_tsc(void);
+void x86_freeze_tsc(uint64_t v);                                     /* the host TSC as everybody reads it from now on; 0: it runs again */
 void x86_write_tsc(struct x86_cpu *, uint64_t v);                    /* TSC_ADJUST follows */
 uint64_t x86_tsc_hz(void);                                           /* measured once, at the first call of x86_cpuid_model or this */
 void x86_set_tsc_hz(uint64_t hz);                                    /* before the first question: an engine knows it, nothing is measured */

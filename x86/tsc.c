@@ -12,9 +12,16 @@
 static uint64_t tsc_hz, tsc_epoch;
 static pthread_once_t tsc_once = PTHREAD_ONCE_INIT;
 
+static uint64_t tsc_frozen;
+
+void x86_freeze_tsc(uint64_t v) { __atomic_store_n(&tsc_frozen, v, __ATOMIC_RELAXED); }
+
 uint64_t x86_host_tsc(void)
 {
     uint32_t lo, hi;
+    uint64_t frozen = __atomic_load_n(&tsc_frozen, __ATOMIC_RELAXED);
+    if (unlikely(frozen))
+        return frozen;
     __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
     return (uint64_t)hi << 32 | lo;
 }
