@@ -7,7 +7,7 @@
 together() {
     order=$1 seconds=$(limit "$2")
     shift 2
-    timeout -k 5 -s TERM "$seconds" "$duet" -lockstep "$order" "$@" -nographic -no-reboot </dev/null >"$work/out" 2>"$work/err"
+    timeout -k 30 -s TERM "$seconds" "$duet" -lockstep "$order" "$@" -nographic -no-reboot </dev/null >"$work/out" 2>"$work/err"
 }
 run_kernel() {
     case $2 in svm*) cpu=max,+svm ;; *) cpu=max ;; esac
@@ -46,5 +46,6 @@ verdict found/stages $? "not every stage is shown"
 
 need_guest
 together tcg,interp 30 -m 256 -kernel "$guest/vmlinuz-cloud" -initrd "$guest/initrd-cloud.gz" -append "console=ttyS0"
+lockstep_status=$?
 [ "$(counted)" -gt 2000000 ]
-verdict cloud $? "$(counted) instructions; $(grep -m 1 lockstep: "$work/err")"
+verdict cloud $? "status $lockstep_status; $(counted) instructions; $(grep -m 1 lockstep: "$work/err")"

@@ -403,7 +403,7 @@ static void rest(struct vcpu *a, bool halted)
     if (halted)
         vcpu_wait(a, ~a->barred);
     else
-        nanosleep(&(struct timespec){ 0, 50000 }, NULL);
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);      /* enough for another thread to wake up and take it, on a busy host too */
     machine_lock();
 }
 

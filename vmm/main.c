@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 struct run { struct vm *vm; struct pc *pc; const struct options *opt; int status; };
@@ -73,19 +74,24 @@ static void *vcpu_main(void *opaque)
     return NULL;
 }
 
-/* SIGINT, SIGTERM and SIGHUP end the machine in order; a second one does not wait for a vCPU that does not come out. */
+/* SIGINT, SIGTERM and SIGHUP end the machine in order; a second one, a while later (timeout(1) sends its one twice), does not wait for a vCPU that does
+   not come out. */
 static void on_signal(void *opaque, int fd, unsigned events)
 {
-    static bool asked;
+    static struct timespec first;
     struct signalfd_siginfo info;
+    struct timespec now;
 
     if (read(fd, &info, sizeof(info)) != sizeof(info))
         return;
-    if (asked) {
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (first.tv_sec) {
+        if (now.tv_sec - first.tv_sec < 2)
+            return;
         pc_close(NULL);
         _exit(128 + (int)info.ssi_signo);
     }
-    asked = true;
+    first = now;
     vm_request(opaque, VM_QUIT, 128 + (int)info.ssi_signo);
 }
 
