@@ -26,6 +26,17 @@ moving() {
 moving moving64/tcg_interp tcg interp -accel tcg
 moving moving64/interp_tcg interp tcg -accel interp
 
+# -S: nothing runs before cont
+make_tiny 1 || fail stopped_at_start "cannot build the kernel"
+(sleep 1; wc -c <"$work/said" >"$work/before"; echo cont) |
+    timeout -k 5 "$(limit 20)" "$duet" -S -accel "$accel" -m 16 -kernel "$work/kind1" -no-reboot -display none -serial "file:$work/said" -monitor stdio \
+        >"$work/out" 2>"$work/err"
+[ $? = 0 ] && [ "$(cat "$work/before")" = 0 ] && grep -q boot "$work/said"
+verdict stopped_at_start $? "$(cat "$work/before") letters before cont; $(cat "$work/err")"
+"$duet" -S -m 16 -kernel "$work/kind1" -display none >"$work/out" 2>"$work/err" </dev/null
+[ $? = 1 ] && grep -q 'needs -monitor' "$work/err"
+verdict stopped_without_monitor $? "$(cat "$work/err")"
+
 need_guest
 
 mke2fs -q -t ext4 "$work/disk.img" 64M >/dev/null

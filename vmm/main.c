@@ -146,6 +146,8 @@ static int start(struct run *r)
     machine_unlock();
     if (ret || pc_reset(r->pc))
         return 1;
+    if (r->opt->stopped)
+        rest_set(vm, REST_STOPPED);
     return run(r);
 }
 

@@ -503,16 +503,11 @@ static int take_lockstep(struct options *o, const char *opt, char *arg)
     return words_check_value(opt, arg, valid);
 }
 
-static int take_stopped(struct options *o, const char *opt, char *arg)
-{
-    log_error("-S: there is no monitor or debugger in this build that could start the guest again");
-    return -EINVAL;
-}
-
 static int take_nographic(struct options *o, const char *opt, char *arg) { o->nographic = o->no_display = true; return 0; }
 static int take_snapshot(struct options *o, const char *opt, char *arg) { o->snapshot = true; return 0; }
 static int take_no_reboot(struct options *o, const char *opt, char *arg) { o->no_reboot = true; return 0; }
 static int take_no_shutdown(struct options *o, const char *opt, char *arg) { o->no_shutdown = true; return 0; }
+static int take_stopped(struct options *o, const char *opt, char *arg) { o->stopped = true; return 0; }
 static int take_nothing(struct options *o, const char *opt, char *arg) { return 0; }
 static int take_help(struct options *o, const char *opt, char *arg);
 
@@ -552,7 +547,7 @@ static const struct option_row rows[] = {
     { "no-user-config", NULL, "accepted: there is no configuration file", take_nothing },
     { "no-reboot", NULL, "exit when the guest resets", take_no_reboot },
     { "no-shutdown", NULL, "stay when the guest powers off", take_no_shutdown },
-    { "S", NULL, "not in this build", take_stopped },
+    { "S", NULL, "start with the guest stopped; the monitor's cont lets it go", take_stopped },
     { "d", "in_asm,ir,opt,out_asm,int,mmu,guest,exec,unimp,count", "trace", take_log },
     { "D", "FILE", "where the trace goes", take_logfile },
     { "dfilter", "LO..HI", "trace code only at these guest addresses", take_dfilter },
@@ -599,6 +594,8 @@ static int check_together(struct options *o)
         log_error("-initrd needs -kernel");
     else if (o->append && !o->kernel)
         log_error("-append needs -kernel");
+    else if (o->stopped && !o->monitor)
+        log_error("-S needs -monitor, whose cont lets the guest go");
     else if (!o->kernel && !o->bios)
         log_error("nothing to run: give -kernel FILE or -bios FILE (-help lists the options)");
     else

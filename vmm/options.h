@@ -38,7 +38,7 @@ struct options {
     const char *serial[OPT_SERIALS]; unsigned n_serial;      /* spec of chr_open; "mon:" in front is removed (serial_mux) */
     bool serial_mux[OPT_SERIALS];
     const char *monitor;                        /* spec of chr_open, NULL: none */
-    bool nographic, no_display, snapshot, no_reboot, no_shutdown;
+    bool nographic, no_display, snapshot, no_reboot, no_shutdown, stopped;
 };
 
 /* 0: go on; 1: help or version was printed; -EINVAL: one line on stderr has said why. */
