@@ -76,20 +76,3 @@ dialog() {
     { echo "set limit $(limit "$1")"; cat tests/dialog.exp -; } >"$work/dialog.exp"
     duet=$duet accel=$accel guest=$guest work=$work test_name=$test_name timeout -k 5 "$(($(limit "$1") + 10))" expect -f "$work/dialog.exp"
 }
-
-kernels=tests/guest/kernels
-kernel_flags="-Os -ffreestanding -fno-stack-protector -fno-pic -fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -nostdlib -static
-    -no-pie -Wl,--build-id=none,-n,-T,$kernels/kernel.ld,--no-warn-rwx-segments"
-
-# make_kernel NAME: a bare-metal kernel of tests/guest/kernels/ into $work; names that end in 64 run in 64-bit mode and are linked so, then wrapped
-# as the 32-bit ELF that multiboot wants
-make_kernel() {
-    case $1 in
-    *64)
-        gcc -m64 -mno-red-zone -mcmodel=kernel $kernel_flags -o "$work/$1.elf" $kernels/start64.S $kernels/kit.c "$kernels/$1.c" &&
-            objcopy -O elf32-i386 "$work/$1.elf" "$work/$1"
-        ;;
-    *16) gcc -m32 $kernel_flags -o "$work/$1" "$kernels/$1.S" ;;
-    *) gcc -m32 $kernel_flags -o "$work/$1" $kernels/start32.S $kernels/kit.c "$kernels/$1.c" ;;
-    esac >"$work/$1.log" 2>&1
-}

@@ -18,10 +18,7 @@ fi
 inner_qemu() {
     qemu=$(command -v qemu-system-x86_64) && [ -e /usr/share/seabios/bios-256k.bin ] || return 1
     cp "$qemu" "$tree/qemu"
-    for lib in $(ldd "$qemu" | grep -o '/[^ )]*'); do
-        mkdir -p "$work/tree$(dirname "$lib")"
-        cp -L "$lib" "$work/tree$lib"
-    done
+    tests/guest/libraries.sh "$qemu" "$work/tree" || return 1
     for rom in bios-256k.bin vgabios-stdvga.bin linuxboot_dma.bin multiboot_dma.bin kvmvapic.bin; do
         cp -L "$(find /usr/share/seabios /usr/share/qemu -name $rom | head -n 1)" "$tree/bios/" || return 1
     done

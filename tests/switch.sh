@@ -75,41 +75,37 @@ ask() {
     done
 }
 
+# answers NAME COMMAND PATTERN: a verdict on what the monitor says
+answers() {
+    ask "$2" "$3"
+    verdict "$1" $? "$(tail -n 1 "$work/answers")"
+}
+
 start
 await 60 "$work/serial" 'switching: begin'
 verdict begins $? "$(tail -n 1 "$work/serial") $(cat "$work/stderr")"
 
 # ---- what is refused ----
 
-ask acel "'acel' is not known \(nearest: accel;"
-verdict unknown_command $? "$(tail -n 1 "$work/answers")"
-ask "info statu" "'statu' is not known \(nearest: status;"
-verdict unknown_info $? "$(tail -n 1 "$work/answers")"
-ask "accel qemu" "there is no engine 'qemu'"
-verdict unknown_engine $? "$(tail -n 1 "$work/answers")"
-ask "accel tcg now" "too many words"
-verdict too_many_words $? "$(tail -n 1 "$work/answers")"
-ask "accel $accel" "$accel runs the machine already"
-verdict same_engine $? "$(tail -n 1 "$work/answers")"
-ask "accel kvm" "accel kvm: /dev/kvm is missing"
-verdict refused_move $? "$(tail -n 1 "$work/answers")"
-ask "info accel" "engine: $accel"
-verdict info_accel $? "$(tail -n 1 "$work/answers")"
-ask "info registers" "^EFER="
-verdict info_registers $? "$(tail -n 1 "$work/answers")"
+answers unknown_command acel "'acel' is not known \(nearest: accel;"
+answers unknown_info "info statu" "'statu' is not known \(nearest: status;"
+answers unknown_engine "accel qemu" "there is no engine 'qemu'"
+answers too_many_words "accel tcg now" "too many words"
+answers same_engine "accel $accel" "$accel runs the machine already"
+answers refused_move "accel kvm" "accel kvm: /dev/kvm is missing"
+answers info_accel "info accel" "engine: $accel"
+answers info_registers "info registers" "^EFER="
 
 # ---- stop and cont: nothing is said by a guest that stands still ----
 
 echo stop >&3
-ask "info status" "VM status: paused"
-verdict stop $? "$(tail -n 1 "$work/answers")"
+answers stop "info status" "VM status: paused"
 said=$(wc -c <"$work/serial")
 sleep 2
 [ "$(wc -c <"$work/serial")" = "$said" ]
 verdict stands_still $? "the guest went on"
 echo cont >&3
-ask "info status" "VM status: running"
-verdict cont $? "$(tail -n 1 "$work/answers")"
+answers cont "info status" "VM status: running"
 
 # ---- there and back again ----
 

@@ -17,18 +17,11 @@ done
 for module in irqbypass kvm kvm-amd; do
     cp "$(find "$guest/cloud/lib/modules" -name "$module.ko")" "$tree/modules/"
 done
-# library PROGRAM: what it needs, at the same places
-libraries() {
-    ldd "$1" | sed -n 's/.*\(=> \|^\t\)\(\/[^ ]*\) (.*/\2/p' | while read -r lib; do
-        mkdir -p "$tree$(dirname "$lib")"
-        cp -n -L "$lib" "$tree$lib"
-    done
-}
 cp -L "$duet" "$tree/bin/duet"
-libraries "$duet"
+"$here/libraries.sh" "$duet" "$tree"
 for file; do
     cp -L "$file" "$tree/"; [ "${file##*/}" != qemu-system-x86_64 ] || ln -s /qemu-system-x86_64 "$tree/bin/"
-    if [ -x "$file" ] && ldd "$file" >/dev/null 2>&1; then libraries "$file"; fi
+    if [ -x "$file" ] && ldd "$file" >/dev/null 2>&1; then "$here/libraries.sh" "$file" "$tree"; fi
 done
 cp "$run" "$tree/run.sh"
 cat >"$tree/init" <<'INIT'

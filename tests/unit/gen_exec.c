@@ -197,17 +197,22 @@ static void close_loop(struct gen *g)
     g->undef = 0;
 }
 
+static void begin_block(struct gen *g, uint64_t seed)
+{
+    gen_seed = seed;
+    memset(g, 0, sizeof *g);
+    g->at = next_code();
+    g->in = &st_in;
+    g->mode = exec_mode;
+    g->block = true;
+}
+
 static void one_block(uint64_t seed)
 {
     static struct gen g;
     if (not_asked(seed))
         return;
-    gen_seed = seed;
-    memset(&g, 0, sizeof g);
-    g.at = next_code();
-    g.in = &st_in;
-    g.mode = exec_mode;
-    g.block = true;
+    begin_block(&g, seed);
     g.reserved = g.mode == X86_M64 ? RESERVED64 : RESERVED32;
     exec_hot = seed >> 33 & 1;
     random_state(&st_in, g.at, g.reserved);
@@ -275,12 +280,7 @@ static void one_loop(uint64_t seed)
     static struct gen g;
     if (not_asked(seed))
         return;
-    gen_seed = seed;
-    memset(&g, 0, sizeof g);
-    g.at = next_code();
-    g.in = &st_in;
-    g.mode = exec_mode;
-    g.block = true;
+    begin_block(&g, seed);
     exec_hot = pick(8);
     random_state(&st_in, g.at, RESERVED64);
     if (!loop_gen(&g, good, n_good))

@@ -2,27 +2,7 @@
  * What makes a processor leave an engine, in real mode: ports, strings of them, device memory through big real mode, the A20 line, and an interrupt of
  * the PIT that ends a halt. Uses no INT n, so that it runs on a KVM that emulates kernels. Prints "ok NAME" or "FAIL NAME" and "end" like the others.
  */
-    .section .multiboot, "a"
-    .balign 4
-    .long 0x1badb002, 0, -0x1badb002
-
-    .text
-    .code32
-    .global _start
-_start:
-    cli
-    lgdt gdt_ptr
-    ljmp $8, $1f
-1:  mov $0x10, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %ss
-    mov $image, %esi
-    mov $0x7c00, %edi
-    mov $image_end - image, %ecx
-    cld
-    rep movsb
-    ljmp $0x18, $0x7c00
+#include "start16.h"
 
     .balign 8
 gdt: .quad 0, 0x00cf9a000000ffff, 0x00cf92000000ffff, 0x00009a000000ffff

@@ -536,9 +536,14 @@ static void interrupts(void)
     pit_soon(); go0(spin); EXPECT(0x20, 0, spin_at); eoi();
     pit_soon(); go0(spin_long); EQ(last.vec, 0x20); eoi();
     pit_soon(); wait_irr(); struct regs r = base3(spin_at); r.fl = 0x202; enter(&r); EXPECT(0x20, 0, spin_at); EQ(last.cs, 0x1b); eoi();
-    /* a long REP STOS is interrupted between elements and goes on */
-    r = base0(rep_long); r.fl = 0x202; r.di = 0x400000; r.cx = 0x2000000 - 0x400000 * 2; r.ax = 0x5a;
-    pit_soon(); enter(&r); eoi(); EXPECT(0x20, 0, rep_long); EQ(last.cx + last.di, r.cx + r.di); EQ(last.cx && last.cx < r.cx, 1);
+    /* a long REP STOS is interrupted between elements and goes on; on a busy host the timer may come behind its end: once more then */
+    for (int i = 0; i < 50; i++) {
+        r = base0(rep_long); r.fl = 0x202; r.di = 0x400000; r.cx = 0x2000000 - 0x400000 * 2; r.ax = 0x5a;
+        pit_soon(); enter(&r);
+        if (last.vec == 0x20) break;
+        wait_irr(); go0(sti_two); EXPECT(0x20, 0, sti_two_at); eoi();
+    }
+    eoi(); EXPECT(0x20, 0, rep_long); EQ(last.cx + last.di, r.cx + r.di); EQ(last.cx && last.cx < r.cx, 1);
     EQ(((u8 *)last.di)[-1], 0x5a);
     r = last; r.fl = 2; r.sp = (u32)stack_top - 8192; enter(&r); EXPECT_END(); EQ(last.cx, 0);
     outb(0x21, 0xff);

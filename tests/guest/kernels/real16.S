@@ -3,27 +3,7 @@
  * with their real-mode frames, segment wrap and limits, the stack at its ends, string instructions, big real mode, A20, and a .COM program's habits.
  * A failed check prints its number. SDM vol. 3 ch. 20.
  */
-    .section .multiboot, "a"
-    .balign 4
-    .long 0x1badb002, 0, -0x1badb002
-
-    .text
-    .code32
-    .global _start
-_start:
-    cli
-    lgdt gdt_ptr
-    ljmp $8, $1f
-1:  mov $0x10, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %ss
-    mov $image, %esi
-    mov $0x7c00, %edi
-    mov $image_end - image, %ecx
-    cld
-    rep movsb
-    ljmp $0x18, $0x7c00
+#include "start16.h"
 
     .balign 8
 gdt: .quad 0, 0x00cf9a000000ffff, 0x00cf92000000ffff, 0x00009a000000ffff, 0x000092000000ffff
