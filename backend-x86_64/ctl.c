@@ -230,6 +230,34 @@ static void emit_jmp(struct x64_ctx *x)
 
 static struct x64_mem pc_mem(struct x64_ctx *x) { return x64_at(X64_ENV, (int32_t)(TCG_CPU_OFFSET + x->ir->fe->pc_offset)); }
 
+/* The writes of a jmpc that leaves. */
+static void jmpc_add(struct x64_ctx *x, const struct ir_insn *in)
+{
+    if (in->op != IR_jmpc || in->d == IR_NONE)
+        return;
+    unsigned r = x64_contract[in->d];
+    if (r != NOREG)
+        x64_lea(x->c, 8, r, x64_at(r, (int32_t)in->imm));
+    else
+        x64_alu_mi(x->c, X64_ADD, 8, x64_global_mem(x, in->d), (int32_t)in->imm);
+}
+
+/* A jmpc that the jump cache does not know: a pc that is not canonical is never in there (tcg/fast.c), so it is only looked at here. */
+static void jmpc_miss(struct x64_ctx *x, struct x64_ool *o)
+{
+    struct code_buf *c = x->c;
+    uint8_t shift = (uint8_t)(64 - o->in->sub);
+    x64_patch_here(c, o->from);
+    x64_patch_here(c, o->after);
+    x64_mov_rr(c, 8, RAX, R11);
+    x64_shift_ri(c, X64_SHL, 8, RAX, shift);
+    x64_shift_ri(c, X64_SAR, 8, RAX, shift);
+    x64_alu_rr(c, X64_CMP, 8, RAX, R11);
+    x64_jcc_to(c, CC_NE, o->resume);
+    jmpc_add(x, o->in);
+    x64_jmp_to(c, x->s->exit_jmpi);
+}
+
 /* r11 = guest pc. The jump cache: tag and code at the same index of two arrays. */
 static void jump_cache(struct x64_ctx *x)
 {
@@ -244,10 +272,18 @@ static void jump_cache(struct x64_ctx *x)
     x64_alu_ri(c, X64_AND, 4, R10, (1 << TCG_JC_BITS) - 1);
     x64_alu_rr(c, X64_XOR, 8, RAX, R11);
     x64_alu_mr(c, X64_CMP, 8, tag, RAX);
-    x64_jcc_to(c, CC_NE, x->s->exit_jmpi);
+    uint8_t *miss = x64_jcc(c, CC_NE);
     x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
-    x64_jcc_to(c, CC_NE, x->s->exit_jmpi);
+    uint8_t *polled = x64_jcc(c, CC_NE);
+    jmpc_add(x, x->in);
     x64_jmp_m(c, code);
+    if (x->in->op == IR_jmpc) {
+        struct x64_ool *o = x64_ool(x, jmpc_miss);
+        *o = (struct x64_ool){.emit = jmpc_miss, .from = miss, .after = polled, .resume = c->p, .in = x->in};
+    } else if (c->p <= c->end) {
+        x64_set_rel32(miss, x->s->exit_jmpi);
+        x64_set_rel32(polled, x->s->exit_jmpi);
+    }
 }
 
 static void emit_jmpi(struct x64_ctx *x)
@@ -262,6 +298,7 @@ static void emit_jmpi(struct x64_ctx *x)
     else
         x64_mov_rm(c, 8, R11, v.mem);
     count_way(x);
+    assert(x->in->op == IR_jmpi || !x->tb->key.cs_base);
     if (x->tb->key.cs_base) {
         x64_mov_mr(c, 8, pc_mem(x), R11);
         x64_jmp_to(c, x->s->exit_lookup);
@@ -298,7 +335,7 @@ void x64_emit_ctl(struct x64_ctx *x)
     case IR_brz: case IR_brnz: emit_brz(x); break;
     case IR_jcc: emit_jcc(x); break;
     case IR_jmp: emit_jmp(x); break;
-    case IR_jmpi: emit_jmpi(x); break;
+    case IR_jmpi: case IR_jmpc: emit_jmpi(x); break;
     case IR_setpc: emit_setpc(x); break;
     case IR_fence: emit_fence(x); break;
     case IR_lookup:

@@ -160,7 +160,7 @@ static bool spilled_later(const struct x64_ctx *x)
         return false;
     for (uint32_t k = x->k + 1; k < x->ir->n; k++) {
         in = &x->ir->insn[k];
-        if (in->op == IR_jmpi || in->op == IR_lookup || in->op == IR_call)
+        if (in->op == IR_jmpi || in->op == IR_jmpc || in->op == IR_lookup || in->op == IR_call)
             return true;
         if (((ir_opinfo[in->op].attr & FW) && (in->flags & IRF_FLAGS)) || (ir_opinfo[in->op].attr & (CTL | FP)) || in->op == IR_native)
             return false;

@@ -32,6 +32,16 @@ static uint32_t begin_computed(struct x86_gen *g, ir_ref v, unsigned size)
     return bad;
 }
 
+/* The check can wait for the jump (jmpc): nothing but RSP is written in between, and it adds to that. */
+static bool leave_checked(struct x86_gen *g, ir_ref v, unsigned size, ir_ref d, uint32_t add)
+{
+    if (!gen_code64(g) || size != 8 || gen_boundary(g))
+        return false;
+    ir_jmpc(g->ir, v, 48, d, add);
+    gen_gp0(g);
+    return true;
+}
+
 static void end_computed(struct x86_gen *g, ir_ref v, uint32_t bad)
 {
     go(g, v);
@@ -77,7 +87,8 @@ void gen_jmp(struct x86_gen *g, const struct x86_insn *i)
         return;
     }
     ir_ref v = indirect(g, i);
-    end_computed(g, v, begin_computed(g, v, i->opsize));
+    if (!leave_checked(g, v, i->opsize, IR_NONE, 0))
+        end_computed(g, v, begin_computed(g, v, i->opsize));
 }
 
 void gen_ret(struct x86_gen *g, const struct x86_insn *i)
@@ -85,8 +96,11 @@ void gen_ret(struct x86_gen *g, const struct x86_insn *i)
     unsigned s = i->opsize;
     struct ir_mem m = gen_mem_reg(g, X86_SS, X86_RSP, 0, gen_stack_size(g), s, GEN_R);
     ir_ref v = ir_ld(g->ir, s, IR_LD_ZX, IR_NONE, &m);
+    uint32_t add = s + (i->n_opnd ? (uint32_t)i->o[0].imm & 0xffff : 0);
+    if (leave_checked(g, v, s, X86_RSP, add))
+        return;
     uint32_t bad = begin_computed(g, v, s);
-    gen_sp_add(g, (int32_t)(s + (i->n_opnd ? (i->o[0].imm & 0xffff) : 0)));
+    gen_sp_add(g, (int32_t)add);
     end_computed(g, v, bad);
 }
 

@@ -365,6 +365,19 @@ static void exec_value(const struct run *r, const struct ir_insn *in)
     set(r, in->d, ir_out_size(in->op, in->size, in->sub), v.d);
 }
 
+/* True: it leaves. */
+static bool exec_jmpc(const struct run *r, const struct ir_insn *in)
+{
+    uint64_t pc = get(r, in->a);
+    unsigned shift = 64u - in->sub;
+    if ((uint64_t)((int64_t)(pc << shift) >> shift) != pc)
+        return false;
+    if (in->d != IR_NONE)
+        set(r, in->d, 8, get(r, in->b) + in->imm);
+    set_pc(r, pc);
+    return true;
+}
+
 static unsigned leave(const struct run *r, unsigned reason)
 {
     flags_out(r);
@@ -401,6 +414,10 @@ static unsigned run_block(const struct run *r)
         case IR_jmp: case IR_jmpi:
             set_pc(r, get(r, in->a));
             return leave(r, TCG_EXIT_JMPI);
+        case IR_jmpc:
+            if (exec_jmpc(r, in))
+                return leave(r, TCG_EXIT_JMPI);
+            break;
         case IR_lookup:
             return leave(r, TCG_EXIT_LOOKUP);
         case IR_exit:

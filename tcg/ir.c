@@ -380,6 +380,15 @@ void ir_jmpi(struct ir_block *b, ir_ref a)
     put(b, ir_is_const(a) ? IR_jmp : IR_jmpi, 8)->a = a;
 }
 
+void ir_jmpc(struct ir_block *b, ir_ref a, unsigned bits, ir_ref d, uint32_t add)
+{
+    struct ir_insn *in = put(b, IR_jmpc, 8);
+    in->a = a;
+    in->sub = (uint8_t)bits;
+    in->d = in->b = d;
+    in->imm = add;
+}
+
 void ir_lookup(struct ir_block *b)
 {
     put(b, IR_lookup, 8);

@@ -141,6 +141,7 @@ void ir_brnz(struct ir_block *, unsigned size, ir_ref a, uint32_t label);
 void ir_jcc(struct ir_block *, enum ir_cond, uint64_t pc);
 void ir_jmp(struct ir_block *, uint64_t pc);
 void ir_jmpi(struct ir_block *, ir_ref a);
+void ir_jmpc(struct ir_block *, ir_ref a, unsigned bits, ir_ref d, uint32_t add);                 /* d IR_NONE: nothing is added to */
 void ir_lookup(struct ir_block *);
 void ir_exit(struct ir_block *, unsigned reason);
 void ir_setpc(struct ir_block *, ir_ref a);

@@ -238,7 +238,7 @@ static int parse_word(struct parser *ps, struct ir_insn *in)
     }
     if (!strcmp(t, "from") || !strcmp(t, "mask")) {
         bool from = *t == 'f';
-        if (!next(ps) || !small(ps->tok, from ? 9 : 1ull << 32, &n))
+        if (!next(ps) || !small(ps->tok, from ? in->op == IR_jmpc ? 65 : 9 : 1ull << 32, &n))
             return fail(ps, "bad number");
         if (from)
             in->sub = (uint8_t)n;

@@ -8,7 +8,7 @@
  *         jcc.ne.q $0x401000
  *
  * One insn a line: op, condition or rmw op, size letter (b w d q), outputs then inputs in the order of ops.def (_ for none), then what
- * only some ops have: `from N` source bytes, zx sx4 sx8, #N immediate, Ln label, @helper, mask, enc= a native record. Index registers carry
+ * only some ops have: `from N` source bytes (jmpc: bits), zx sx4 sx8, #N immediate, Ln label, @helper, mask, enc= a native record. Index registers carry
  * *scale always, the segment base a colon.
  */
 #include <stdarg.h>
@@ -96,6 +96,7 @@ static void put_extra(struct ir_text *o, const struct ir_block *b, const struct 
     case IR_ld: put(o, "%s%s", in->sub ? " " : "", ir_ldsub_name[in->sub & 3]); break;
     case IR_setcf: case IR_fence: put(o, " #%u", in->sub); break;
     case IR_exit: put(o, " #%u", in->imm); break;
+    case IR_jmpc: put(o, " from %u #%u", in->sub, in->imm); break;
     case IR_setf: put(o, " mask 0x%x", in->imm); break;
     case IR_label: case IR_br: case IR_brcc: case IR_brz: case IR_brnz: put(o, " L%u", in->imm); break;
     case IR_call:

@@ -39,7 +39,7 @@ static bool pinned(const struct ir_insn *in, char f)
     switch (in->op) {
     case IR_native: case IR_jcc: return true;
     case IR_deph: case IR_cmpxchg: return f == 'a';
-    case IR_bsf: case IR_bsr: return f == 'b';
+    case IR_jmpc: case IR_bsf: case IR_bsr: return f == 'b';
     default: return false;
     }
 }

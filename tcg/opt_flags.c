@@ -87,7 +87,7 @@ static void step(struct pass *p, struct ir_insn *in)
     unsigned attr = ir_opinfo[in->op].attr;
     if (attr & END)
         p->now = all_shown;
-    else if (in->op == IR_jcc || (in->op == IR_call && !(p->b->fe && p->b->fe->helpers[in->imm].flags & TCGH_PURE)))
+    else if (in->op == IR_jcc || in->op == IR_jmpc || (in->op == IR_call && !(p->b->fe && p->b->fe->helpers[in->imm].flags & TCGH_PURE)))
         p->now.fault = FL_ALL;
     else if (in->op == IR_br)
         p->now = at_label(p, in->imm);

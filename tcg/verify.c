@@ -61,6 +61,8 @@ static bool may_be_none(const struct ir_insn *in, char f)
         return true;
     if (op == IR_rmw)
         return f == 'd' || (f == 'a' && (in->sub == RMW_inc || in->sub == RMW_dec || in->sub == RMW_neg || in->sub == RMW_not));
+    if (op == IR_jmpc)
+        return f != 'a';
     if (op == IR_divu || op == IR_divs)
         return f == 'e' || f == 'd' || (f == 'b' && in->size == 1);
     if (f == 'e')
@@ -95,6 +97,7 @@ static const char *check_size(const struct ir_insn *in)
     case IR_cmov: case IR_setcc: case IR_brcc: case IR_jcc: return in->sub > 15 ? "bad condition" : NULL;
     case IR_rmw: return in->sub >= RMW_COUNT ? "bad rmw" : NULL;
     case IR_ld: return in->sub > IR_LD_SX8 ? "bad load kind" : NULL;
+    case IR_jmpc: return in->sub < 1 || in->sub > 64 ? "bad number of bits" : in->d != in->b || ir_is_temp(in->d) ? "jmpc adds to one global" : NULL;
     case IR_setcf: case IR_fence: return in->sub > 2 ? "bad sub" : NULL;
     default: return NULL;
     }
