@@ -344,7 +344,6 @@ static void do_init(struct x86_cpu *cpu)
     cpu->wait_sipi = v->id != 0;
     v->halted = cpu->wait_sipi;
     mmu_set_root(x86_mmu(cpu));
-    mmu_flush_all(x86_mmu(cpu));
     mmu_set_mode(x86_mmu(cpu));
 }
 

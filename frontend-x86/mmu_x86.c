@@ -26,6 +26,22 @@ static void perms(const struct x86_cpu *c, const struct x86_walk *w, struct mmu_
         out->perm[i] &= (uint8_t)(MP_R | (w->nested_w ? MP_W : 0) | (w->nested_x ? MP_X : 0));
 }
 
+/* What an entry means beside its format: WP, SMEP, SMAP, NXE. */
+static unsigned control_bits(const struct x86_cpu *c)
+{
+    return (c->cr0 & CR0_WP ? 1 : 0) | (c->cr4 & CR4_SMEP ? 2 : 0) | (c->cr4 & CR4_SMAP ? 4 : 0) | (c->efer & EFER_NXE ? 8 : 0);
+}
+
+static bool pae_registers(const struct x86_cpu *c) { return (c->cr4 & CR4_PAE) && !(c->efer & EFER_LMA); }
+
+/* SVM contexts have 16 bits (svm_tlb.c). The PDPTEs of PAE paging are registers, which each vCPU has for itself. */
+static unsigned context(const struct x86_cpu *c)
+{
+    if (c->svm.guest)
+        return c->svm.ctx;
+    return control_bits(c) << 16 | (pae_registers(c) ? (unsigned)c->vcpu->id << 20 : 0);
+}
+
 static void convert(const struct x86_cpu *c, const struct x86_walk *w, struct mmu_walk *out)
 {
     perms(c, w, out);
@@ -34,7 +50,7 @@ static void convert(const struct x86_cpu *c, const struct x86_walk *w, struct mm
     out->global = w->g;
     out->n_entries = w->n;
     out->entry_size = w->entry_size;
-    out->context = c->svm.guest ? c->svm.ctx : 0;
+    out->context = context(c);
     for (unsigned i = 0; i < w->n; i++) {
         out->entry[i] = w->entry[i];
         out->entry_bits[i] = w->entry_bits[i];
@@ -51,8 +67,8 @@ static struct aspace *memory(const struct x86_cpu *c)
     return c->vcpu->vm->mem;
 }
 
-/* CR3's table address and PCID, and the format bits that change how its entries are read; bit 63 keeps paging-on roots away from 0. An SVM guest's
-   format is part of its context (svm_tlb.c). */
+/* CR3's table address and PCID, the format and the control bits that change how its entries are read; bit 63 keeps paging-on roots away from 0. An
+   SVM guest's format is part of its context (svm_tlb.c). */
 static uint64_t op_root(void *opaque)
 {
     const struct x86_cpu *c = opaque;
@@ -62,9 +78,11 @@ static uint64_t op_root(void *opaque)
         return svm_root(c);
     uint64_t format = c->efer & EFER_LMA ? 3 : c->cr4 & CR4_PAE ? 2 : c->cr4 & CR4_PSE ? 1 : 0;
     uint64_t addr = c->efer & EFER_LMA ? c->cr3 & 0x000fffffffffffffull : c->cr3 & (c->cr4 & CR4_PAE ? 0xffffffe0u : 0xfffff000u);
+    if (pae_registers(c))
+        addr |= (uint64_t)c->vcpu->id << 40;
     if ((c->efer & EFER_LMA) && !(c->cr4 & CR4_PCIDE))
         addr &= PAGE_MASK;
-    return BIT(63) | format << 60 | addr;
+    return BIT(63) | format << 60 | (uint64_t)control_bits(c) << 52 | addr;
 }
 
 /* -d mmu. A walk leaves the guest's FPU saved (softmmu/access.c), so ordinary C may be called. A root is told at its first walk. */

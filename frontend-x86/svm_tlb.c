@@ -78,6 +78,4 @@ void x86_paging_changed(struct x86_cpu *c)
     if (c->svm.guest)
         svm_set_context(c);
     mmu_set_root(x86_mmu(c));
-    if (!c->svm.guest)
-        mmu_flush_all(x86_mmu(c));
 }

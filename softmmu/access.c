@@ -11,6 +11,7 @@
 /* Guest walk; what it finds goes into the shadow if possible. Raises on a fault. */
 static void walk_slow(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mode, gpa_t *gpa, unsigned *perm)
 {
+    struct mmu_shared *sh = m->sh;
     struct mmu_walk w;
     uint64_t seq;
     bool again, cacheable;
@@ -20,35 +21,34 @@ static void walk_slow(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
         again = false;
         cacheable = true;
         w = (struct mmu_walk){ 0 };
-        seq = __atomic_load_n(&m->drop_seq, __ATOMIC_ACQUIRE);
+        seq = __atomic_load_n(&sh->drop_seq, __ATOMIC_ACQUIRE);
         m->stats.walks++;
-        m->walk_thread = pthread_self();
-        m->walking = true;
+        mmu_walking = true;
         int r = m->ops->walk(m->cpu, va, acc, mode, &w);
-        m->walking = false;
+        mmu_walking = false;
         if (r)
             m->ops->raise(m->cpu);
         *gpa = w.gpa & PAGE_MASK;
         *perm = w.perm[mode];
         /* A table is tracked before its contents are believed: walk again when one was not. */
         for (unsigned k = 0; k < w.n_entries && k < MAX_LEVELS && cacheable; k++)
-            cacheable = pt_track(m, w.entry[k], &again);
-        mmu_lock(m);
+            cacheable = pt_track(sh, w.entry[k], &again);
+        mmu_lock(sh);
         if (w.page_bits == 64) {
             unsigned i = (va >> PAGE_BITS) & (N_FLAT - 1);
             m->cur->flat = true;
-            m->flat[i].va = va & PAGE_MASK;
-            m->flat[i].gpa = *gpa;
-        } else if (cacheable && !again && seq == m->drop_seq) {
+            sh->flat[i].va = va & PAGE_MASK;
+            sh->flat[i].gpa = *gpa;
+        } else if (cacheable && !again && seq == sh->drop_seq) {
             m->cur->flat = false;
-            shadow_make_room_locked(m);
-            if (!shadow_insert_locked(m, m->cur, va, &w))
+            shadow_make_room_locked(sh);
+            if (!shadow_insert_locked(sh, m->cur, va, &w))
                 again = true;           /* making room took one of its tables */
         } else {
             again = cacheable;
-            m->uncached |= !cacheable;
+            sh->uncached |= !cacheable;
         }
-        mmu_unlock(m);
+        mmu_unlock(sh);
     } while (again && ++tries < 8);
 }
 
@@ -59,26 +59,26 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
     unsigned perm;
 
     mmu_resolve(m);
-    mmu_lock(m);
-    bool ok = shadow_xlat(m, m->cur, va, mode, &gpa, &perm) && (perm & perm_for(acc));
-    mmu_unlock(m);
+    mmu_lock(m->sh);
+    bool ok = shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && (perm & perm_for(acc));
+    mmu_unlock(m->sh);
     if (!ok)
         walk_slow(m, va, acc, mode, &gpa, &perm);
-    struct ram_run *r = run_learn(m, gpa);
+    struct ram_run run, *r;
     *x = (struct xlat){ .gpa = gpa };
-    if (!r)
+    if (!run_learn(m->sh, gpa, &run))
         return;
-    uint64_t page = (gpa - r->start) >> PAGE_BITS;
-    x->host = r->host + (page << PAGE_BITS);
-    x->track = r->track + page;
-    x->rom = r->rom;
+    uint64_t page = (gpa - run.start) >> PAGE_BITS;
+    x->host = run.host + (page << PAGE_BITS);
+    x->track = run.track + page;
+    x->rom = run.rom;
     if (acc == MMU_EXEC)
         return;
     /* Install from the shadow only: what is not in it (any more) would not be dropped. */
-    mmu_lock(m);
-    if (shadow_xlat(m, m->cur, va, mode, &gpa, &perm) && gpa == x->gpa && (r = run_find(m, gpa)) && (perm & perm_for(acc)))
-        tlb_fill(m->cur, va, mode, perm, r, gpa);
-    mmu_unlock(m);
+    mmu_lock(m->sh);
+    if (shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && gpa == x->gpa && (r = run_find(m->sh, gpa)) && (perm & perm_for(acc)))
+        tlb_fill(m->cur, m->id, va, mode, perm, r, gpa);
+    mmu_unlock(m->sh);
 }
 
 /* The rest of an access that began in the last page of a 32-bit address space. */
@@ -104,7 +104,7 @@ static void ld_part(struct mmu *m, const struct xlat *x, unsigned off, void *buf
     m->stats.io++;
     for (unsigned n; len; len -= n, off += n, p += n) {
         n = MIN(len, 8u);
-        uint64_t v = as_read(m->mem, x->gpa + off, n);
+        uint64_t v = as_read(m->sh->mem, x->gpa + off, n);
         memcpy(p, &v, n);
     }
 }
@@ -114,8 +114,10 @@ static void st_part(struct mmu *m, const struct xlat *x, unsigned off, const voi
     const uint8_t *p = buf;
 
     if (x->host) {
-        if (!x->rom)
-            track_store(m, x, off, buf, len);
+        if (!x->rom) {
+            m->stats.st_tracked += *x->track != 0;
+            track_store(m->sh, x, off, buf, len);
+        }
         return;
     }
     m->stats.io++;
@@ -123,7 +125,7 @@ static void st_part(struct mmu *m, const struct xlat *x, unsigned off, const voi
         uint64_t v = 0;
         n = MIN(len, 8u);
         memcpy(&v, p, n);
-        as_write(m->mem, x->gpa + off, v, n);
+        as_write(m->sh->mem, x->gpa + off, v, n);
     }
 }
 
@@ -250,10 +252,10 @@ int mmu_peek_mem(struct mmu *m, gva_t va, void *buf, size_t len)
         size_t n = MIN(len, page_left(va));
         if (m->ops->peek(m->cpu, va, &w))
             return -1;
-        struct ram_run *r = run_learn(m, w.gpa);
-        if (!r)
+        struct ram_run r;
+        if (!run_learn(m->sh, w.gpa, &r))
             return -1;                  /* reading a device would change it */
-        memcpy(p, r->host + ((w.gpa & PAGE_MASK) - r->start) + off, n);
+        memcpy(p, r.host + ((w.gpa & PAGE_MASK) - r.start) + off, n);
         va += n;
         p += n;
         len -= n;

@@ -12,7 +12,7 @@
 #include "core/alloc.h"
 #include "softmmu/internal.h"
 
-static struct code_page *code_find(struct mmu *m, const uint8_t *track)
+static struct code_page *code_find(struct mmu_shared *m, const uint8_t *track)
 {
     struct code_page *c = m->code_hash[ptr_hash(track)];
     while (c && c->track != track)
@@ -20,7 +20,7 @@ static struct code_page *code_find(struct mmu *m, const uint8_t *track)
     return c;
 }
 
-static struct code_page *code_get(struct mmu *m, uint8_t *track)
+static struct code_page *code_get(struct mmu_shared *m, uint8_t *track)
 {
     struct code_page *c = code_find(m, track);
     if (c)
@@ -35,7 +35,7 @@ static struct code_page *code_get(struct mmu *m, uint8_t *track)
     return c;
 }
 
-static void code_unlink(struct mmu *m, struct code_page *c)
+static void code_unlink(struct mmu_shared *m, struct code_page *c)
 {
     struct code_page **p = &m->code_hash[ptr_hash(c->track)];
     while (*p != c)
@@ -46,13 +46,13 @@ static void code_unlink(struct mmu *m, struct code_page *c)
     free(c);
 }
 
-static void add_in_page(struct mmu *m, gpa_t gpa, unsigned len)
+static void add_in_page(struct mmu_shared *m, gpa_t gpa, unsigned len)
 {
-    struct ram_run *r = run_learn(m, gpa);
-    if (!r)
+    struct ram_run r;
+    if (!run_learn(m, gpa, &r))
         return;                         /* code in MMIO is never kept by the translator */
     mmu_lock(m);
-    struct code_page *c = code_get(m, r->track + ((gpa - r->start) >> PAGE_BITS));
+    struct code_page *c = code_get(m, r.track + ((gpa - r.start) >> PAGE_BITS));
     unsigned i = 0, off = gpa & (PAGE_SIZE - 1);
     while (i < c->n_gpa && c->gpa[i] != (gpa & PAGE_MASK))
         i++;
@@ -67,19 +67,20 @@ void mmu_code_add(struct mmu *m, gpa_t gpa, unsigned len)
 {
     while (len) {
         unsigned n = MIN(len, PAGE_SIZE - (unsigned)(gpa & (PAGE_SIZE - 1)));
-        add_in_page(m, gpa, n);
+        add_in_page(m->sh, gpa, n);
         gpa += n;
         len -= n;
     }
 }
 
-void mmu_code_forget_page(struct mmu *m, gpa_t page)
+void mmu_code_forget_page(struct mmu *vcpu, gpa_t page)
 {
-    struct ram_run *r = run_learn(m, page);
-    if (!r)
+    struct mmu_shared *m = vcpu->sh;
+    struct ram_run r;
+    if (!run_learn(m, page, &r))
         return;
     mmu_lock(m);
-    struct code_page *c = code_find(m, r->track + ((page - r->start) >> PAGE_BITS));
+    struct code_page *c = code_find(m, r.track + ((page - r.start) >> PAGE_BITS));
     unsigned i = 0;
     while (c && i < c->n_gpa && c->gpa[i] != (page & PAGE_MASK))
         i++;
@@ -92,11 +93,11 @@ void mmu_code_forget_page(struct mmu *m, gpa_t page)
 
 void mmu_on_code_write(struct mmu *m, void (*invalidate)(void *opaque, gpa_t gpa, unsigned len), void *opaque)
 {
-    m->invalidate = invalidate;
-    m->inv_opaque = opaque;
+    m->sh->invalidate = invalidate;
+    m->sh->inv_opaque = opaque;
 }
 
-void code_store(struct mmu *m, uint8_t *track, unsigned off, unsigned len, const uint8_t *old, const uint8_t *new)
+void code_store(struct mmu_shared *m, uint8_t *track, unsigned off, unsigned len, const uint8_t *old, const uint8_t *new)
 {
     gpa_t gpa[4];
     unsigned n = 0, lo = PAGE_SIZE, hi = 0;
@@ -126,7 +127,7 @@ void code_store(struct mmu *m, uint8_t *track, unsigned off, unsigned len, const
         m->invalidate(m->inv_opaque, gpa[i] + lo, hi - lo);
 }
 
-void code_free_all(struct mmu *m)
+void code_free_all(struct mmu_shared *m)
 {
     for (unsigned i = 0; i < HASH_SIZE; i++)
         while (m->code_hash[i])

@@ -6,8 +6,8 @@
  * entry), the va bits it is indexed by, the entry size, the base va, and the chain of guest entries above it with the table addresses
  * taken out, and the context: so it may hold combined permissions and is still shared exactly between all address spaces that see it alike.
  *
- * Lock: m->lock (a spinlock, because [regs] code takes it) guards everything but the fields of "vCPU only". It is a leaf: no callback
- * and no as_* call that may call back runs under it. Translated code reads the TLBs without it; entries are dropped by tag stores.
+ * Lock: the shared part's (a spinlock, because [regs] code takes it) guards all of it. It is a leaf: no callback and no as_* call that may call
+ * back runs under it. Translated code reads the TLBs and generations without it; entries are dropped by tag stores.
  * Functions named *_locked want it held.
  */
 #ifndef SOFTMMU_INTERNAL_H
@@ -15,7 +15,8 @@
 #include <pthread.h>
 #include "softmmu/mmu.h"
 
-#define N_SPACES 32
+#define N_SPACES 64
+#define MMU_MAX_VCPUS 32               /* fewer than spaces: each may stand in one */
 #define N_SLOTS 8                     /* top tables of one address space: two halves, or four PDPTEs */
 #define N_RUNS 32
 #define N_BLOCKS 32
@@ -42,7 +43,7 @@ struct shadow_page {
     uint8_t n_chain, bits, shift, entry_size;
     uint16_t first;                   /* entry number within the guest page of va index 0 (a PAE root is 32 bytes) */
     unsigned context;                 /* of the walk (mmu.h) */
-    uint32_t as_mask;                 /* spaces that took a translation from a leaf here */
+    uint64_t as_mask;                 /* spaces that took a translation from a leaf here */
     unsigned live, n_parents, cap_parents;
     struct parent_link *parents;
     uint64_t e[];
@@ -79,9 +80,9 @@ struct hint_block { uint8_t *lo, *hi; uint64_t *hint; };
 struct slot { uint64_t tag; unsigned shift; struct shadow_page *sp; };
 
 struct space {
-    bool used, flat;                  /* flat: paging is off, translations are in m->flat */
+    bool used, flat;                  /* flat: paging is off, translations are in s->flat */
     uint64_t root, stamp;
-    struct tlb_entry *tlb[MMU_MODES];
+    struct tlb_entry *tlb[MMU_MAX_VCPUS][MMU_MODES];
     struct slot slot[N_SLOTS];
     unsigned n_slots, group;
     uint32_t gen_lo;
@@ -89,22 +90,12 @@ struct space {
 
 struct group { uint32_t gen; unsigned refs; };     /* of spaces with the same upper half */
 
-struct mmu {
-    void *cpu;
-    const struct mmu_ops *ops;
+/* What the vCPUs of a machine share. */
+struct mmu_shared {
     struct aspace *mem;
-    struct tlb_entry **tlb_word;
-    uint32_t *gen_words;
-    /* vCPU only */
-    struct space *cur;                /* NULL: root unknown, the empty TLB is shown and the first slow access resolves it */
-    unsigned mode;
-    struct tlb_entry *empty_tlb;
-    bool walking;                     /* ops->walk runs on walk_thread: the writes it makes are A and D bits */
-    pthread_t walk_thread;
+    struct mmu *vcpu[MMU_MAX_VCPUS];
+    unsigned n_vcpus;
     bool uncached;                    /* a translation through tables outside RAM was handed out: INVLPG and root loads renew the code generations */
-
-    struct mem_region *regions; unsigned n_regions; uint64_t *regions_live;
-
     uint32_t lock;
     uint64_t stamp, drop_seq;         /* drop_seq: counts drops, so that a walk that raced with one is repeated */
     uint32_t gen_next;
@@ -114,7 +105,7 @@ struct mmu {
     unsigned n_runs;
     struct hint_block blocks[N_BLOCKS];
     unsigned n_blocks;
-    struct { gpa_t va, gpa; } flat[N_FLAT];
+    struct { gva_t va, gpa; } flat[N_FLAT];
     struct shadow_page *hash[HASH_SIZE];
     struct pt_page *pt_hash[HASH_SIZE];
     struct code_page *code_hash[HASH_SIZE];
@@ -123,19 +114,34 @@ struct mmu {
     uint8_t code_floods[N_FLOODS];    /* how often a page's code was given up, by hash */
     void (*invalidate)(void *opaque, gpa_t gpa, unsigned len);
     void *inv_opaque;
+    uint64_t tracked_pages, pt_drops, flushes, root_new;       /* for struct mmu_stats */
+};
+
+/* One vCPU's. Its own thread's, but for what the lock guards: cur is read by others, the TLBs lose entries. */
+struct mmu {
+    struct mmu_shared *sh;
+    unsigned id;                      /* in sh->vcpu */
+    void *cpu;
+    const struct mmu_ops *ops;
+    struct tlb_entry **tlb_word;
+    uint32_t *gen_words;
+    struct space *cur;                /* NULL: root unknown, the empty TLB is shown and the first slow access resolves it */
+    unsigned mode;
+    struct tlb_entry *empty_tlb;
+    struct mem_region *regions; unsigned n_regions; uint64_t *regions_live;
     struct mmu_stats stats;
 };
 
 /* What an access needs to know of a page. host is NULL when the page is not wholly RAM or ROM. */
 struct xlat { gpa_t gpa; uint8_t *host, *track; bool rom; };
 
-static inline void mmu_lock(struct mmu *m)
+static inline void mmu_lock(struct mmu_shared *m)
 {
     while (__atomic_exchange_n(&m->lock, 1, __ATOMIC_ACQUIRE))
         while (__atomic_load_n(&m->lock, __ATOMIC_RELAXED))
             __builtin_ia32_pause();
 }
-static inline void mmu_unlock(struct mmu *m) { __atomic_store_n(&m->lock, 0, __ATOMIC_RELEASE); }
+static inline void mmu_unlock(struct mmu_shared *m) { __atomic_store_n(&m->lock, 0, __ATOMIC_RELEASE); }
 
 static inline unsigned ptr_hash(const void *p) { return (unsigned)(((uintptr_t)p * 0x9e3779b97f4a7c15ull) >> 40) & (HASH_SIZE - 1); }
 static inline unsigned sp_size(const struct shadow_page *sp) { return PAGE_SIZE / sp->entry_size; }
@@ -144,22 +150,29 @@ static inline struct shadow_page *se_child(uint64_t e) { return (struct shadow_p
 static inline unsigned se_perm(uint64_t e, unsigned mode) { return (e >> (SE_PERM + 3 * mode)) & 7; }
 static inline gpa_t se_gpa(uint64_t e) { return e & PAGE_MASK; }
 static inline unsigned perm_for(enum mmu_access a) { return a == MMU_READ ? MP_R : a == MMU_WRITE ? MP_W : MP_X; }
-static inline uint32_t gen_fresh(struct mmu *m) { return m->gen_next += m->gen_next == UINT32_MAX ? 2 : 1; }
+static inline uint32_t gen_fresh(struct mmu_shared *m) { return m->gen_next += m->gen_next == UINT32_MAX ? 2 : 1; }
 
-/* Empties the region descriptors (the lock is held, or nobody else runs); first: where to begin (n_regions: only those for stores). */
-static inline void regions_drop(struct mmu *m, unsigned first)
+/* Empties the region descriptors of one vCPU; first: where to begin (n_regions: only those for stores). */
+static inline void regions_drop_own(struct mmu *v, unsigned first)
 {
-    if (!m->regions || !*m->regions_live)
+    if (!v->regions || !__atomic_load_n(v->regions_live, __ATOMIC_RELAXED))
         return;
     if (!first)                        /* before the lengths: emitted code may fill one meanwhile and say so */
-        __atomic_store_n(m->regions_live, 0, __ATOMIC_SEQ_CST);
-    for (unsigned i = first; i < 2 * m->n_regions; i++)
+        __atomic_store_n(v->regions_live, 0, __ATOMIC_SEQ_CST);
+    for (unsigned i = first; i < 2 * v->n_regions; i++)
         for (unsigned j = 0; j < MEM_REGION_LENS; j++)
-            __atomic_store_n(&m->regions[i].len[j], 0, __ATOMIC_RELAXED);
+            __atomic_store_n(&v->regions[i].len[j], 0, __ATOMIC_RELAXED);
+}
+
+/* Of all vCPUs. The lock is held, or nobody else runs. */
+static inline void regions_drop(struct mmu_shared *m, bool stores_only)
+{
+    for (unsigned i = 0; i < m->n_vcpus; i++)
+        regions_drop_own(m->vcpu[i], stores_only ? m->vcpu[i]->n_regions : 0);
 }
 
 /* The page holding GPA if it is known RAM or ROM. */
-static inline struct ram_run *run_find(struct mmu *m, gpa_t gpa)
+static inline struct ram_run *run_find(struct mmu_shared *m, gpa_t gpa)
 {
     for (unsigned i = 0; i < m->n_runs; i++)
         if (gpa >= m->runs[i].start && gpa < m->runs[i].end)
@@ -181,7 +194,7 @@ static inline void hint_add(uint64_t *h, unsigned idx)
 }
 
 /* The shadow leaf that translates VA in S, or 0; *leaf_sp is the page that holds it. Marks it as used by S. */
-static inline uint64_t shadow_lookup(struct mmu *m, struct space *s, gva_t va, struct shadow_page **leaf_sp)
+static inline uint64_t shadow_lookup(struct mmu_shared *m, struct space *s, gva_t va, struct shadow_page **leaf_sp)
 {
     struct shadow_page *sp = NULL;
     for (unsigned i = 0; i < s->n_slots; i++)
@@ -193,7 +206,7 @@ static inline uint64_t shadow_lookup(struct mmu *m, struct space *s, gva_t va, s
             return 0;
         sp->pt->flood = 0;
         if (!(e & SE_CHILD)) {
-            sp->as_mask |= 1u << (s - m->spaces);
+            sp->as_mask |= BIT(s - m->spaces);
             *leaf_sp = sp;
             return e;
         }
@@ -203,7 +216,7 @@ static inline uint64_t shadow_lookup(struct mmu *m, struct space *s, gva_t va, s
 }
 
 /* Shadow only: gpa of VA's 4 KiB page and permissions of MODE. */
-static inline bool shadow_xlat(struct mmu *m, struct space *s, gva_t va, unsigned mode, gpa_t *gpa, unsigned *perm)
+static inline bool shadow_xlat(struct mmu_shared *m, struct space *s, gva_t va, unsigned mode, gpa_t *gpa, unsigned *perm)
 {
     if (s->flat) {
         unsigned i = (va >> PAGE_BITS) & (N_FLAT - 1);
@@ -222,10 +235,10 @@ static inline bool shadow_xlat(struct mmu *m, struct space *s, gva_t va, unsigne
     return true;
 }
 
-/* Installs VA in the TLB of MODE (if that table exists). The caller has the lock. */
-static inline void tlb_fill(struct space *s, gva_t va, unsigned mode, unsigned perm, struct ram_run *r, gpa_t gpa)
+/* Installs VA in vCPU V's TLB of MODE (if that table exists). The caller has the lock. */
+static inline void tlb_fill(struct space *s, unsigned v, gva_t va, unsigned mode, unsigned perm, struct ram_run *r, gpa_t gpa)
 {
-    struct tlb_entry *t = s->tlb[mode];
+    struct tlb_entry *t = s->tlb[v][mode];
     if (!t)
         return;
     unsigned i = tlb_index(va);
@@ -254,33 +267,34 @@ static inline void store_bytes(uint8_t *p, const void *buf, unsigned len)
 }
 
 /* mmu.c */
-void tlb_reset(struct tlb_entry *);
-void mmu_resolve(struct mmu *);                       /* unlocked; vCPU */
-void gens_sync(struct mmu *);
-void space_join_group(struct mmu *, struct space *, const struct shadow_page *);
-void space_leave_group(struct mmu *, struct space *);
-void flush_locked(struct mmu *);                      /* all TLBs, shadow pages and flat translations; fresh generations */
+void tlbs_reset(struct mmu_shared *, struct space *);       /* of all vCPUs */
+void mmu_resolve(struct mmu *);                              /* unlocked; vCPU */
+void gens_sync(struct mmu_shared *);
+void space_join_group(struct mmu_shared *, struct space *, const struct shadow_page *);
+void space_leave_group(struct mmu_shared *, struct space *);
+void flush_locked(struct mmu_shared *);                      /* all TLBs, shadow pages and flat translations; fresh generations */
 
 /* shadow.c */
-bool shadow_insert_locked(struct mmu *, struct space *, gva_t va, const struct mmu_walk *);   /* false: not cacheable */
-void shadow_pt_write_locked(struct mmu *, struct pt_page *, unsigned off, unsigned len);
-void shadow_zap_all_locked(struct mmu *);
-void shadow_zap_context_locked(struct mmu *, unsigned context);
-void shadow_make_room_locked(struct mmu *);
+bool shadow_insert_locked(struct mmu_shared *, struct space *, gva_t va, const struct mmu_walk *);   /* false: not cacheable */
+void shadow_pt_write_locked(struct mmu_shared *, struct pt_page *, unsigned off, unsigned len);
+void shadow_zap_all_locked(struct mmu_shared *);
+void shadow_zap_context_locked(struct mmu_shared *, unsigned context);
+void shadow_make_room_locked(struct mmu_shared *);
 
 /* track.c */
-struct ram_run *run_learn(struct mmu *, gpa_t gpa);   /* takes the lock; NULL: not a whole page of RAM or ROM */
-bool pt_track(struct mmu *, gpa_t entry, bool *fresh); /* takes the lock; false: no RAM there */
-struct pt_page *pt_find_locked(struct mmu *, const uint8_t *track);
-void pt_free_locked(struct mmu *, struct pt_page *);
-void page_track_locked(struct mmu *, uint8_t *track, unsigned bit);
-void tlb_drop_page(struct mmu *, uint32_t as_mask, gva_t va);
-void tlb_drop_range(struct mmu *, uint32_t as_mask, gva_t va, unsigned bits);
+bool run_learn(struct mmu_shared *, gpa_t gpa, struct ram_run *);   /* takes the lock; false: not a whole page of RAM or ROM */
+extern __thread bool mmu_walking;                    /* this thread runs ops->walk: the writes it makes are A and D bits */
+bool pt_track(struct mmu_shared *, gpa_t entry, bool *fresh); /* takes the lock; false: no RAM there */
+struct pt_page *pt_find_locked(struct mmu_shared *, const uint8_t *track);
+void pt_free_locked(struct mmu_shared *, struct pt_page *);
+void page_track_locked(struct mmu_shared *, uint8_t *track, unsigned bit);
+void tlb_drop_page(struct mmu_shared *, uint64_t as_mask, gva_t va);
+void tlb_drop_range(struct mmu_shared *, uint64_t as_mask, gva_t va, unsigned bits);
 void track_write_hook(void *mmu, gpa_t addr, size_t len, unsigned track);
-void track_store(struct mmu *, const struct xlat *, unsigned off, const void *buf, unsigned len);
+void track_store(struct mmu_shared *, const struct xlat *, unsigned off, const void *buf, unsigned len);
 
 /* code.c */
 /* Of LEN bytes stored at OFF of a page: tells the translator if they overlap code. OLD/NEW (may be NULL: all differ) limit it to changed bytes. */
-void code_store(struct mmu *, uint8_t *track, unsigned off, unsigned len, const uint8_t *old, const uint8_t *new);
-void code_free_all(struct mmu *);
+void code_store(struct mmu_shared *, uint8_t *track, unsigned off, unsigned len, const uint8_t *old, const uint8_t *new);
+void code_free_all(struct mmu_shared *);
 #endif

@@ -1,8 +1,8 @@
 /*
- * The softmmu of a vCPU: creation, the pool of address spaces, their code generations, and flushing.
+ * The softmmu: creation, the pool of address spaces, their code generations, and flushing.
  *
- * An address space is a value of ops->root with its TLBs; the least recently used of N_SPACES is recycled. Its tables of shadow pages are shared
- * and outlive it. Generations: gen_words[0] is the space's own number; gen_words[1] is the number of its group, the spaces whose root
+ * An address space is a value of ops->root with its TLBs, one for each vCPU and mode; vCPUs in the same one share it. Of N_SPACES, the least
+ * recently used in which no vCPU stands is recycled. Its tables of shadow pages are shared and outlive it. Generations: gen_words[0] is the space's own number; gen_words[1] is the number of its group, the spaces whose root
  * tables have equal upper halves (256 entries compared when the space first uses its upper half; a write to one of them leaves the group).
  * Any drop of an executable upper mapping renews all groups: it is rare (module loading), and a space that has been recycled
  * may have taught its number to blocks that others of the group still run.
@@ -13,7 +13,7 @@
 #include "core/alloc.h"
 #include "softmmu/internal.h"
 
-void tlb_reset(struct tlb_entry *t)
+static void tlb_reset(struct tlb_entry *t)
 {
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         t[i] = (struct tlb_entry){ tlb_invalid(i), tlb_invalid(i), NULL, 0 };
@@ -26,15 +26,27 @@ static struct tlb_entry *tlb_new(void)
     return t;
 }
 
-void gens_sync(struct mmu *m)
+void tlbs_reset(struct mmu_shared *m, struct space *s)
 {
-    if (!m->cur)
-        return;
-    m->gen_words[0] = m->cur->gen_lo;
-    m->gen_words[1] = m->groups[m->cur->group].gen;
+    for (unsigned v = 0; v < m->n_vcpus; v++)
+        for (unsigned i = 0; i < MMU_MODES; i++)
+            if (s->tlb[v][i])
+                tlb_reset(s->tlb[v][i]);
 }
 
-static unsigned group_new(struct mmu *m)
+/* Translated code compares these words; another vCPU may as well be told a moment later (it has to ask for its own sake: INVLPG and the like). */
+void gens_sync(struct mmu_shared *m)
+{
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        struct mmu *v = m->vcpu[i];
+        if (!v->cur)
+            continue;
+        __atomic_store_n(&v->gen_words[0], v->cur->gen_lo, __ATOMIC_RELAXED);
+        __atomic_store_n(&v->gen_words[1], m->groups[v->cur->group].gen, __ATOMIC_RELAXED);
+    }
+}
+
+static unsigned group_new(struct mmu_shared *m)
 {
     unsigned g = 0;
     while (m->groups[g].refs)          /* never more groups than spaces */
@@ -43,7 +55,7 @@ static unsigned group_new(struct mmu *m)
     return g;
 }
 
-void space_leave_group(struct mmu *m, struct space *s)
+void space_leave_group(struct mmu_shared *m, struct space *s)
 {
     m->groups[s->group].refs--;
     s->group = group_new(m);
@@ -60,7 +72,7 @@ static const struct shadow_page *upper_root(const struct space *s)
 }
 
 /* S has just got ROOT as the table of its upper half. */
-void space_join_group(struct mmu *m, struct space *s, const struct shadow_page *root)
+void space_join_group(struct mmu_shared *m, struct space *s, const struct shadow_page *root)
 {
     const uint8_t *upper = root->pt->host + PAGE_SIZE / 2;
     for (unsigned i = 0; i < N_SPACES; i++) {
@@ -76,24 +88,33 @@ void space_join_group(struct mmu *m, struct space *s, const struct shadow_page *
     gens_sync(m);
 }
 
-static void space_clear(struct mmu *m, struct space *s)
+static void space_clear(struct mmu_shared *m, struct space *s)
 {
     if (!s->used)
         return;
     m->groups[s->group].refs--;
-    for (unsigned i = 0; i < MMU_MODES; i++)
-        free(s->tlb[i]);
+    for (unsigned v = 0; v < MMU_MAX_VCPUS; v++)
+        for (unsigned i = 0; i < MMU_MODES; i++)
+            free(s->tlb[v][i]);
     *s = (struct space){ 0 };
 }
 
-static struct space *space_new(struct mmu *m, uint64_t root)
+static bool stood_in(const struct mmu_shared *m, const struct space *s)
 {
-    struct space *s = &m->spaces[0];
+    for (unsigned v = 0; v < m->n_vcpus; v++)
+        if (m->vcpu[v]->cur == s)
+            return true;
+    return false;
+}
+
+static struct space *space_new(struct mmu_shared *m, uint64_t root)
+{
+    struct space *s = NULL;
     for (unsigned i = 0; i < N_SPACES; i++) {
         struct space *c = &m->spaces[i];
         if (c->used && c->root == root)
             return c;
-        if (s->used && (!c->used || c->stamp < s->stamp))
+        if (!stood_in(m, c) && (!s || (s->used && (!c->used || c->stamp < s->stamp))))
             s = c;
     }
     space_clear(m, s);
@@ -101,33 +122,34 @@ static struct space *space_new(struct mmu *m, uint64_t root)
     s->root = root;
     s->gen_lo = gen_fresh(m);
     s->group = group_new(m);
-    m->stats.root_new++;
+    m->root_new++;
     return s;
 }
 
 /* Make the current root and mode known and give them a TLB. Cheap when nothing is to do. */
 void mmu_resolve(struct mmu *m)
 {
-    if (likely(m->cur && m->cur->tlb[m->mode]))
+    struct mmu_shared *sh = m->sh;
+    if (likely(m->cur && m->cur->tlb[m->id][m->mode]))
         return;
     uint64_t root = m->ops->root(m->cpu);
     m->mode = m->ops->mode(m->cpu);
-    mmu_lock(m);
+    mmu_lock(sh);
     if (!m->cur) {
-        m->cur = space_new(m, root);
-        m->cur->stamp = ++m->stamp;
-        gens_sync(m);
+        m->cur = space_new(sh, root);
+        m->cur->stamp = ++sh->stamp;
+        gens_sync(sh);
     }
-    if (!m->cur->tlb[m->mode])
-        m->cur->tlb[m->mode] = tlb_new();
-    *m->tlb_word = m->cur->tlb[m->mode];
-    mmu_unlock(m);
+    if (!m->cur->tlb[m->id][m->mode])
+        m->cur->tlb[m->id][m->mode] = tlb_new();
+    *m->tlb_word = m->cur->tlb[m->id][m->mode];
+    mmu_unlock(sh);
 }
 
-void flush_locked(struct mmu *m)
+void flush_locked(struct mmu_shared *m)
 {
     shadow_zap_all_locked(m);
-    regions_drop(m, 0);
+    regions_drop(m, false);
     for (unsigned i = 0; i < N_SPACES; i++) {
         struct space *s = &m->spaces[i];
         if (!s->used)
@@ -136,9 +158,7 @@ void flush_locked(struct mmu *m)
         s->flat = false;
         s->gen_lo = gen_fresh(m);
         space_leave_group(m, s);
-        for (unsigned j = 0; j < MMU_MODES; j++)
-            if (s->tlb[j])
-                tlb_reset(s->tlb[j]);
+        tlbs_reset(m, s);
     }
     for (unsigned i = 0; i < N_FLAT; i++)
         m->flat[i].va = ~0ull;         /* no page address */
@@ -151,62 +171,77 @@ void flush_locked(struct mmu *m)
 
 void mmu_flush_all(struct mmu *m)
 {
-    mmu_lock(m);
-    m->stats.flushes++;
-    flush_locked(m);
-    mmu_unlock(m);
+    mmu_lock(m->sh);
+    m->sh->flushes++;
+    flush_locked(m->sh);
+    mmu_unlock(m->sh);
 }
 
 void mmu_drop_context(struct mmu *m, unsigned context)
 {
-    mmu_lock(m);
-    m->stats.flushes++;
-    regions_drop(m, 0);
-    shadow_zap_context_locked(m, context);
-    m->drop_seq++;
-    mmu_unlock(m);
+    mmu_lock(m->sh);
+    m->sh->flushes++;
+    regions_drop(m->sh, false);
+    shadow_zap_context_locked(m->sh, context);
+    m->sh->drop_seq++;
+    mmu_unlock(m->sh);
 }
 
 void mmu_flush_page(struct mmu *m, gva_t va)
 {
-    mmu_lock(m);
-    regions_drop(m, 0);
-    mmu_unlock(m);
+    struct mmu_shared *sh = m->sh;
+    mmu_lock(sh);
+    regions_drop_own(m, 0);
     /* Nothing else is cached that is not tracked, except that the translator may have linked code found through tables outside RAM. */
-    if (likely(!m->uncached) || !m->cur)
-        return;
-    mmu_lock(m);
-    m->cur->gen_lo = gen_fresh(m);
-    m->groups[m->cur->group].gen = gen_fresh(m);
-    gens_sync(m);
-    mmu_unlock(m);
+    if (unlikely(sh->uncached) && m->cur) {
+        m->cur->gen_lo = gen_fresh(sh);
+        sh->groups[m->cur->group].gen = gen_fresh(sh);
+        gens_sync(sh);
+    }
+    mmu_unlock(sh);
 }
 
 static void map_changed(void *opaque)
 {
-    struct mmu *m = opaque;
+    struct mmu_shared *m = opaque;
     mmu_lock(m);
     m->n_runs = 0;
     flush_locked(m);
     mmu_unlock(m);
 }
 
-struct mmu *mmu_new(void *cpu, const struct mmu_ops *ops, struct aspace *mem, struct tlb_entry **tlb_word, uint32_t *gen_words)
+static struct mmu_shared *shared_new(struct aspace *mem)
 {
-    struct mmu *m = xzalloc(sizeof(*m));
+    struct mmu_shared *sh = xzalloc(sizeof(*sh));
+    sh->mem = mem;
+    sh->lru.lru_next = sh->lru.lru_prev = &sh->lru;
+    flush_locked(sh);
+    as_set_write_hook(mem, track_write_hook, sh);
+    as_on_change(mem, map_changed, sh);
+    return sh;
+}
+
+struct mmu *mmu_new(void *cpu, const struct mmu_ops *ops, struct aspace *mem, struct mmu *peer, struct tlb_entry **tlb_word, uint32_t *gen_words)
+{
+    struct mmu_shared *sh = peer ? peer->sh : shared_new(mem);
+    struct mmu *m;
+
+    if (sh->n_vcpus == MMU_MAX_VCPUS)
+        return NULL;
+    m = xzalloc(sizeof(*m));
+    m->sh = sh;
     m->cpu = cpu;
     m->ops = ops;
-    m->mem = mem;
     m->tlb_word = tlb_word;
     m->gen_words = gen_words;
-    m->lru.lru_next = m->lru.lru_prev = &m->lru;
     m->empty_tlb = tlb_new();
     *tlb_word = m->empty_tlb;
-    gen_words[0] = gen_fresh(m);
-    gen_words[1] = gen_fresh(m);
-    flush_locked(m);
-    as_set_write_hook(mem, track_write_hook, m);
-    as_on_change(mem, map_changed, m);
+    mmu_lock(sh);
+    gen_words[0] = gen_fresh(sh);
+    gen_words[1] = gen_fresh(sh);
+    m->id = sh->n_vcpus;
+    sh->vcpu[sh->n_vcpus++] = m;
+    mmu_unlock(sh);
     return m;
 }
 
@@ -217,20 +252,38 @@ void mmu_set_regions(struct mmu *m, struct mem_region *r, unsigned n, uint64_t *
     m->n_regions = n;
 }
 
-/* The aspace keeps its change callback: free the address space no later than the mmu's last use of it. */
+static void shared_free(struct mmu_shared *sh)
+{
+    as_set_write_hook(sh->mem, NULL, NULL);
+    mmu_lock(sh);
+    flush_locked(sh);
+    code_free_all(sh);
+    for (unsigned i = 0; i < N_SPACES; i++)
+        space_clear(sh, &sh->spaces[i]);
+    mmu_unlock(sh);
+    for (unsigned i = 0; i < sh->n_blocks; i++)
+        free(sh->blocks[i].hint);
+    free(sh);
+}
+
+/* The machine's vCPUs end together, the last one made first. The aspace keeps its change callback: free it no later than the last one's last use. */
 void mmu_free(struct mmu *m)
 {
-    as_set_write_hook(m->mem, NULL, NULL);
-    mmu_lock(m);
-    flush_locked(m);
-    code_free_all(m);
-    for (unsigned i = 0; i < N_SPACES; i++)
-        space_clear(m, &m->spaces[i]);
-    mmu_unlock(m);
-    for (unsigned i = 0; i < m->n_blocks; i++)
-        free(m->blocks[i].hint);
+    struct mmu_shared *sh = m->sh;
+    if (sh->n_vcpus == 1)
+        shared_free(sh);
+    else
+        sh->n_vcpus--;
     free(m->empty_tlb);
     free(m);
 }
 
-const struct mmu_stats *mmu_stats(struct mmu *m) { return &m->stats; }
+struct mmu_stats mmu_stats(const struct mmu *m)
+{
+    struct mmu_stats s = m->stats;
+    s.pt_drops = m->sh->pt_drops;
+    s.root_new = m->sh->root_new;
+    s.flushes = m->sh->flushes;
+    s.tracked_pages = m->sh->tracked_pages;
+    return s;
+}

@@ -1,6 +1,6 @@
 /*
- * Guest virtual to host. Per vCPU one struct mmu: a set of address spaces (one per root: CR3 with PCID and paging mode), each with
- * TLBs per mode, over shadow page tables shared between address spaces. Shadow pages mirror guest page-table pages, keyed by (guest-physical
+ * Guest virtual to host. Per vCPU one struct mmu; per machine a set of address spaces (one per root: CR3 with PCID, paging mode and the control
+ * bits that change what entries mean), each with TLBs per vCPU and mode, over shadow page tables shared between address spaces. Shadow pages mirror guest page-table pages, keyed by (guest-physical
  * page, level, format, base va), filled on demand by ops->walk and kept coherent by tracking: a guest page-table page gets TRACK_PT,
  * so stores to it take the slow path, and the entries that the store changes are dropped (from the TLBs too). Hence changing
  * the root switches a pointer, and INVLPG of a coherent entry does nothing.
@@ -47,8 +47,9 @@ struct mmu_ops {
 struct mmu;
 struct tcg_env;
 
-/* tlb_word: where the current TLB pointer is kept for translated code; gen_words: two code generations (tcg_env.code_gen). */
-struct mmu *mmu_new(void *cpu, const struct mmu_ops *, struct aspace *mem, struct tlb_entry **tlb_word, uint32_t *gen_words);
+/* tlb_word: where the current TLB pointer is kept for translated code; gen_words: two code generations (tcg_env.code_gen). peer: another vCPU of
+   this machine, NULL for the first. NULL: too many. */
+struct mmu *mmu_new(void *cpu, const struct mmu_ops *, struct aspace *mem, struct mmu *peer, struct tlb_entry **tlb_word, uint32_t *gen_words);
 void mmu_free(struct mmu *);
 
 /* The translator's region descriptors: n for loads, then n for stores. Emitted code may fill one from a TLB entry by itself, setting *live;
@@ -94,5 +95,6 @@ void mmu_code_forget_page(struct mmu *, gpa_t page);
 void mmu_on_code_write(struct mmu *, void (*invalidate)(void *opaque, gpa_t gpa, unsigned len), void *opaque);
 
 struct mmu_stats { uint64_t refill_fast, walks, st_tracked, pt_drops, root_switches, root_new, flushes, io, region_fills, tracked_pages; };
-const struct mmu_stats *mmu_stats(struct mmu *);
+struct mmu_stats mmu_stats(const struct mmu *);          /* the vCPU's own; pt_drops, root_new, flushes and tracked_pages are the machine's */
+uint64_t mmu_tracked_pages(const struct mmu *);          /* [regs] how often a page was tracked, by anybody */
 #endif

@@ -12,37 +12,39 @@
 
 static void show_tlb(struct mmu *m)
 {
-    struct tlb_entry *t = m->cur ? m->cur->tlb[m->mode] : NULL;
+    struct tlb_entry *t = m->cur ? m->cur->tlb[m->id][m->mode] : NULL;
     *m->tlb_word = t ? t : m->empty_tlb;
 }
 
 void mmu_set_root(struct mmu *m)
 {
+    struct mmu_shared *sh = m->sh;
+    struct space *cur = NULL;
     uint64_t root = m->ops->root(m->cpu);
 
-    if (m->cur && m->cur->root == root && likely(!m->uncached))
+    if (m->cur && m->cur->root == root && likely(!sh->uncached))
         return;
     m->stats.root_switches++;
-    mmu_lock(m);
-    regions_drop(m, 0);
-    m->cur = NULL;
+    mmu_lock(sh);
+    regions_drop_own(m, 0);
     for (unsigned i = 0; i < N_SPACES; i++)
-        if (m->spaces[i].used && m->spaces[i].root == root)
-            m->cur = &m->spaces[i];
-    if (m->cur) {
-        m->cur->stamp = ++m->stamp;
-        if (unlikely(m->uncached)) {
-            m->cur->gen_lo = gen_fresh(m);
-            m->groups[m->cur->group].gen = gen_fresh(m);
+        if (sh->spaces[i].used && sh->spaces[i].root == root)
+            cur = &sh->spaces[i];
+    m->cur = cur;
+    if (cur) {
+        cur->stamp = ++sh->stamp;
+        if (unlikely(sh->uncached)) {
+            cur->gen_lo = gen_fresh(sh);
+            sh->groups[cur->group].gen = gen_fresh(sh);
         }
-        m->gen_words[0] = m->cur->gen_lo;
-        m->gen_words[1] = m->groups[m->cur->group].gen;
+        m->gen_words[0] = cur->gen_lo;
+        m->gen_words[1] = sh->groups[cur->group].gen;
     } else {
-        m->gen_words[0] = gen_fresh(m);
-        m->gen_words[1] = gen_fresh(m);
+        m->gen_words[0] = gen_fresh(sh);
+        m->gen_words[1] = gen_fresh(sh);
     }
     show_tlb(m);
-    mmu_unlock(m);
+    mmu_unlock(sh);
 }
 
 void mmu_set_mode(struct mmu *m)
@@ -59,16 +61,16 @@ void *mmu_refill(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
 
     if (!m->cur || (va & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
         return NULL;
-    mmu_lock(m);
-    if (m->cur->tlb[m->mode] && shadow_xlat(m, m->cur, va, m->mode, &gpa, &perm) && (perm & perm_for(acc))) {
-        struct ram_run *r = run_find(m, gpa);
+    mmu_lock(m->sh);
+    if (m->cur->tlb[m->id][m->mode] && shadow_xlat(m->sh, m->cur, va, m->mode, &gpa, &perm) && (perm & perm_for(acc))) {
+        struct ram_run *r = run_find(m->sh, gpa);
         if (r && (acc != MMU_WRITE || (!r->rom && !__atomic_load_n(&r->track[(gpa - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))) {
-            tlb_fill(m->cur, va, m->mode, perm, r, gpa);
+            tlb_fill(m->cur, m->id, va, m->mode, perm, r, gpa);
             m->stats.refill_fast++;
             res = r->host + (gpa - r->start) + (va & (PAGE_SIZE - 1));
         }
     }
-    mmu_unlock(m);
+    mmu_unlock(m->sh);
     return res;
 }
 
@@ -126,10 +128,10 @@ void *mmu_region_fill(struct mmu *m, gva_t va, unsigned size, bool write, struct
 
     if (!m->cur || (va & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
         return NULL;
-    mmu_lock(m);
-    uint64_t e = m->cur->flat ? 0 : shadow_lookup(m, m->cur, va, &sp);
+    mmu_lock(m->sh);
+    uint64_t e = m->cur->flat ? 0 : shadow_lookup(m->sh, m->cur, va, &sp);
     if (m->cur->flat) {
-        struct ram_run *r = run_find(m, va);
+        struct ram_run *r = run_find(m->sh, va);
         if (r && !(write && r->rom) && !(write && __atomic_load_n(&r->track[(va - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))
             res = region_set(m, reg, r, va, r->start, r->start, r->end - r->start, write);
     } else if (e && (se_perm(e, m->mode) & (write ? MP_W : MP_R)) && (m->mode == 2 || !se_perm(e, 2))) {
@@ -138,11 +140,11 @@ void *mmu_region_fill(struct mmu *m, gva_t va, unsigned size, bool write, struct
         gva_t lo_va = (va & ~(BIT(sp->bits) - 1)) - ((uint64_t)(i - first) << sp->bits);
         uint64_t bytes = (uint64_t)(last - first + 1) << sp->bits;
         gpa_t lo_gpa = se_gpa(sp->e[first]), gpa = lo_gpa + (va - lo_va);
-        struct ram_run *r = run_find(m, gpa);
+        struct ram_run *r = run_find(m->sh, gpa);
         if (r && (!write || (!r->rom && !__atomic_load_n(&r->track[(gpa - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST))))
             res = region_set(m, reg, r, va, lo_va, lo_gpa, bytes, write);
     }
-    mmu_unlock(m);
+    mmu_unlock(m->sh);
     return res;
 }
 
@@ -152,8 +154,10 @@ bool mmu_code_gpa_fast(struct mmu *m, gva_t va, gpa_t *gpa)
 
     if (!m->cur)
         return false;
-    mmu_lock(m);
-    bool ok = shadow_xlat(m, m->cur, va, m->mode, gpa, &perm) && (perm & MP_X);
-    mmu_unlock(m);
+    mmu_lock(m->sh);
+    bool ok = shadow_xlat(m->sh, m->cur, va, m->mode, gpa, &perm) && (perm & MP_X);
+    mmu_unlock(m->sh);
     return ok;
 }
+
+uint64_t mmu_tracked_pages(const struct mmu *m) { return __atomic_load_n(&m->sh->tracked_pages, __ATOMIC_RELAXED); }

@@ -19,19 +19,19 @@ static unsigned sp_hash(const struct pt_page *pt, uint64_t tag, unsigned bits)
 
 static gva_t entry_va(const struct shadow_page *sp, unsigned i) { return sp->tag << sp->shift | (uint64_t)i << sp->bits; }
 
-static void gens_drop(struct mmu *m, uint32_t mask, gva_t va)
+static void gens_drop(struct mmu_shared *m, uint64_t mask, gva_t va)
 {
     if (va >> 63) {
         for (unsigned i = 0; i < N_SPACES; i++)
             m->groups[i].gen = gen_fresh(m);
     } else {
         for (; mask; mask &= mask - 1)
-            m->spaces[__builtin_ctz(mask)].gen_lo = gen_fresh(m);
+            m->spaces[__builtin_ctzll(mask)].gen_lo = gen_fresh(m);
     }
     gens_sync(m);
 }
 
-static void leaf_gone(struct mmu *m, struct shadow_page *sp, unsigned i)
+static void leaf_gone(struct mmu_shared *m, struct shadow_page *sp, unsigned i)
 {
     gva_t va = entry_va(sp, i);
     m->drop_seq++;
@@ -43,7 +43,7 @@ static void leaf_gone(struct mmu *m, struct shadow_page *sp, unsigned i)
 }
 
 /* All leaves under SP leave the TLBs; the shadow itself stays. */
-static void subtree_gone(struct mmu *m, struct shadow_page *sp)
+static void subtree_gone(struct mmu_shared *m, struct shadow_page *sp)
 {
     unsigned left = sp->live;
     for (unsigned i = 0; left; i++) {
@@ -81,7 +81,7 @@ static void parent_add(struct shadow_page *child, struct shadow_page *parent, un
  * own top tables, so nothing is dropped there: these spaces start with empty TLBs and new generations. (A process's top table being
  * reused costs no other process anything.) False: SP is nobody's top table.
  */
-static bool top_entry_gone(struct mmu *m, struct shadow_page *sp)
+static bool top_entry_gone(struct mmu_shared *m, struct shadow_page *sp)
 {
     if (sp->n_parents)
         return false;
@@ -90,24 +90,22 @@ static bool top_entry_gone(struct mmu *m, struct shadow_page *sp)
         for (unsigned j = 0; j < s->n_slots; j++) {
             if (s->slot[j].sp != sp)
                 continue;
-            for (unsigned k = 0; k < MMU_MODES; k++)
-                if (s->tlb[k])
-                    tlb_reset(s->tlb[k]);
+            tlbs_reset(m, s);
             s->gen_lo = gen_fresh(m);
             space_leave_group(m, s);
             break;
         }
     }
-    regions_drop(m, 0);
+    regions_drop(m, false);
     return true;
 }
 
-static void entry_drop(struct mmu *m, struct shadow_page *sp, unsigned i)
+static void entry_drop(struct mmu_shared *m, struct shadow_page *sp, unsigned i)
 {
     uint64_t e = sp->e[i];
     if (!e)
         return;
-    m->stats.pt_drops++;
+    m->pt_drops++;
     m->drop_seq++;
     if (e & SE_CHILD) {
         if (!top_entry_gone(m, sp))
@@ -127,7 +125,7 @@ static void lru_unlink(struct shadow_page *sp)
     sp->lru_next->lru_prev = sp->lru_prev;
 }
 
-static void lru_front(struct mmu *m, struct shadow_page *sp)
+static void lru_front(struct mmu_shared *m, struct shadow_page *sp)
 {
     sp->lru_next = m->lru.lru_next;
     sp->lru_prev = &m->lru;
@@ -136,7 +134,7 @@ static void lru_front(struct mmu *m, struct shadow_page *sp)
 }
 
 /* Spaces that have SP as a top table forget it (and with it what made their upper half known). */
-static void slots_forget(struct mmu *m, struct shadow_page *sp)
+static void slots_forget(struct mmu_shared *m, struct shadow_page *sp)
 {
     for (unsigned i = 0; i < N_SPACES; i++) {
         struct space *s = &m->spaces[i];
@@ -151,7 +149,7 @@ static void slots_forget(struct mmu *m, struct shadow_page *sp)
 }
 
 /* Frees SP; its table page is untracked when this was its last shadow. */
-static void sp_free(struct mmu *m, struct shadow_page *sp)
+static void sp_free(struct mmu_shared *m, struct shadow_page *sp)
 {
     struct pt_page *pt = sp->pt;
     struct shadow_page **p;
@@ -178,7 +176,7 @@ static void sp_free(struct mmu *m, struct shadow_page *sp)
         pt_free_locked(m, pt);
 }
 
-void shadow_zap_all_locked(struct mmu *m)
+void shadow_zap_all_locked(struct mmu_shared *m)
 {
     while (m->lru.lru_next != &m->lru)
         sp_free(m, m->lru.lru_next);
@@ -187,7 +185,7 @@ void shadow_zap_all_locked(struct mmu *m)
             pt_free_locked(m, m->pt_hash[i]);
 }
 
-void shadow_zap_context_locked(struct mmu *m, unsigned context)
+void shadow_zap_context_locked(struct mmu_shared *m, unsigned context)
 {
     struct shadow_page *next;
     for (struct shadow_page *sp = m->lru.lru_next; sp != &m->lru; sp = next) {
@@ -198,7 +196,7 @@ void shadow_zap_context_locked(struct mmu *m, unsigned context)
 }
 
 /* Called before an insertion, which then needs at most MAX_LEVELS pages and frees none. */
-void shadow_make_room_locked(struct mmu *m)
+void shadow_make_room_locked(struct mmu_shared *m)
 {
     if (m->n_shadow + MAX_LEVELS < MAX_SHADOW)
         return;
@@ -207,7 +205,7 @@ void shadow_make_room_locked(struct mmu *m)
 }
 
 /* Bytes of the table page PT have changed. */
-void shadow_pt_write_locked(struct mmu *m, struct pt_page *pt, unsigned off, unsigned len)
+void shadow_pt_write_locked(struct mmu_shared *m, struct pt_page *pt, unsigned off, unsigned len)
 {
     for (struct shadow_page *sp = pt->pages; sp; sp = sp->pt_next) {
         unsigned last = (off + len - 1) / sp->entry_size;
@@ -235,7 +233,7 @@ void shadow_pt_write_locked(struct mmu *m, struct pt_page *pt, unsigned off, uns
 }
 
 /* The shadow of walk level K for VA under CHAIN. */
-static struct shadow_page *sp_get(struct mmu *m, const struct mmu_walk *w, int k, gva_t va, struct pt_page *pt,
+static struct shadow_page *sp_get(struct mmu_shared *m, const struct mmu_walk *w, int k, gva_t va, struct pt_page *pt,
                                   const uint64_t *chain, unsigned n_chain)
 {
     unsigned bits = w->entry_bits[k], n = PAGE_SIZE / w->entry_size, shift = bits + (w->entry_size == 8 ? 9 : 10);
@@ -265,7 +263,7 @@ static struct shadow_page *sp_get(struct mmu *m, const struct mmu_walk *w, int k
     return sp;
 }
 
-static void slot_set(struct mmu *m, struct space *s, struct shadow_page *sp)
+static void slot_set(struct mmu_shared *m, struct space *s, struct shadow_page *sp)
 {
     unsigned i = 0;
     while (i < s->n_slots && (s->slot[i].tag != sp->tag || s->slot[i].shift != sp->shift))
@@ -287,7 +285,7 @@ static void slot_set(struct mmu *m, struct space *s, struct shadow_page *sp)
         space_join_group(m, s, sp);
 }
 
-static void entry_set(struct mmu *m, struct shadow_page *sp, unsigned i, uint64_t e)
+static void entry_set(struct mmu_shared *m, struct shadow_page *sp, unsigned i, uint64_t e)
 {
     uint64_t old = sp->e[i];
     if (old == e)
@@ -331,7 +329,7 @@ static bool walk_fits(const struct mmu_walk *w, gva_t va)
 }
 
 /* Of a walk whose tables have all been tracked. False (and nothing done): it cannot be cached. */
-bool shadow_insert_locked(struct mmu *m, struct space *s, gva_t va, const struct mmu_walk *w)
+bool shadow_insert_locked(struct mmu_shared *m, struct space *s, gva_t va, const struct mmu_walk *w)
 {
     struct shadow_page *parent = NULL;
     struct pt_page *pt[MAX_LEVELS];
@@ -360,6 +358,6 @@ bool shadow_insert_locked(struct mmu *m, struct space *s, gva_t va, const struct
         parent = sp;
     }
     entry_set(m, parent, sp_index(parent, va), leaf_make(w, va));
-    parent->as_mask |= 1u << (s - m->spaces);
+    parent->as_mask |= BIT(s - m->spaces);
     return true;
 }

@@ -13,7 +13,7 @@
 #include "softmmu/internal.h"
 
 /* The hint words of R's pages. A block that covers other blocks' pages (an alias was seen before its RAM) starts everything anew. */
-static uint64_t *hints_of(struct mmu *m, const struct region *r)
+static uint64_t *hints_of(struct mmu_shared *m, const struct region *r)
 {
     uint8_t *lo = r->track, *hi = lo + ((r->size + PAGE_SIZE - 1) >> PAGE_BITS);
     bool overlap = m->n_blocks == N_BLOCKS;
@@ -35,7 +35,7 @@ static uint64_t *hints_of(struct mmu *m, const struct region *r)
     return m->blocks[m->n_blocks - 1].hint;
 }
 
-struct ram_run *run_learn(struct mmu *m, gpa_t gpa)
+bool run_learn(struct mmu_shared *m, gpa_t gpa, struct ram_run *out)
 {
     uint64_t off, run;
     gpa_t page = gpa & PAGE_MASK;
@@ -44,26 +44,28 @@ struct ram_run *run_learn(struct mmu *m, gpa_t gpa)
 
     mmu_lock(m);
     res = run_find(m, page);
+    if (res)
+        *out = *res;
     mmu_unlock(m);
     if (res)
-        return res;
+        return true;
     r = as_find(m->mem, page, &off, &run);
     if (!r || r->kind == REGION_IO || !r->host || !r->track || run < PAGE_SIZE || off & (PAGE_SIZE - 1))
-        return NULL;
+        return false;
     run &= PAGE_MASK;
     mmu_lock(m);
     uint64_t *hint = hints_of(m, r) + (off >> PAGE_BITS);
-    struct ram_run n = { page, page + run, r->host + off, r->track + (off >> PAGE_BITS), hint, r->kind == REGION_ROM };
+    *out = (struct ram_run){ page, page + run, r->host + off, r->track + (off >> PAGE_BITS), hint, r->kind == REGION_ROM };
     for (res = m->runs; res < m->runs + m->n_runs; res++)
-        if (res->end == n.end && res->start > n.start)     /* the same stretch, met lower down: extend */
+        if (res->end == out->end && res->start > out->start)     /* the same stretch, met lower down: extend */
             break;
     if (res == m->runs + N_RUNS)
         res = m->runs;                                     /* all in use: start again, runs carry no state */
     if (res == m->runs + m->n_runs || m->n_runs == N_RUNS)
         m->n_runs = (unsigned)(res - m->runs) + 1;
-    *res = n;
+    *res = *out;
     mmu_unlock(m);
-    return res;
+    return true;
 }
 
 /* ---- TLB entries that must go ---- */
@@ -85,15 +87,16 @@ static void tlb_drop_in(struct tlb_entry *t, gva_t va, unsigned bits)
 }
 
 /* VA is aligned to BITS. An invalid tag may look like an address in the range: dropping it again does no harm. */
-void tlb_drop_range(struct mmu *m, uint32_t as_mask, gva_t va, unsigned bits)
+void tlb_drop_range(struct mmu_shared *m, uint64_t as_mask, gva_t va, unsigned bits)
 {
     for (; as_mask; as_mask &= as_mask - 1) {
-        struct space *s = &m->spaces[__builtin_ctz(as_mask)];
-        for (unsigned j = 0; j < MMU_MODES; j++)
-            if (s->tlb[j])
-                tlb_drop_in(s->tlb[j], va, bits);
+        struct space *s = &m->spaces[__builtin_ctzll(as_mask)];
+        for (unsigned v = 0; v < m->n_vcpus; v++)
+            for (unsigned j = 0; j < MMU_MODES; j++)
+                if (s->tlb[v][j])
+                    tlb_drop_in(s->tlb[v][j], va, bits);
     }
-    regions_drop(m, 0);
+    regions_drop(m, false);
 }
 
 static void tlb_bar_writes(struct tlb_entry *t, uint8_t *track, uint64_t hint)
@@ -113,12 +116,12 @@ static void tlb_bar_writes(struct tlb_entry *t, uint8_t *track, uint64_t hint)
 }
 
 /* From now on writes to the page must be noticed. */
-void page_track_locked(struct mmu *m, uint8_t *track, unsigned bit)
+void page_track_locked(struct mmu_shared *m, uint8_t *track, unsigned bit)
 {
     if (__atomic_fetch_or(track, (uint8_t)bit, __ATOMIC_SEQ_CST))
         return;                         /* something else barred the writes already */
-    m->stats.tracked_pages++;
-    regions_drop(m, m->n_regions);
+    m->tracked_pages++;
+    regions_drop(m, true);
     for (unsigned b = 0; b < m->n_blocks; b++) {
         struct hint_block *hb = &m->blocks[b];
         if (track < hb->lo || track >= hb->hi)
@@ -127,9 +130,9 @@ void page_track_locked(struct mmu *m, uint8_t *track, unsigned bit)
         if (!*hint)
             return;
         for (unsigned i = 0; i < N_SPACES; i++)
-            for (unsigned j = 0; j < MMU_MODES; j++)
-                if (m->spaces[i].tlb[j])
-                    tlb_bar_writes(m->spaces[i].tlb[j], track, *hint);
+            for (unsigned j = 0; j < MMU_MODES * m->n_vcpus; j++)
+                if (m->spaces[i].tlb[j / MMU_MODES][j % MMU_MODES])
+                    tlb_bar_writes(m->spaces[i].tlb[j / MMU_MODES][j % MMU_MODES], track, *hint);
         *hint = 0;
         return;
     }
@@ -137,7 +140,7 @@ void page_track_locked(struct mmu *m, uint8_t *track, unsigned bit)
 
 /* ---- guest page-table pages ---- */
 
-struct pt_page *pt_find_locked(struct mmu *m, const uint8_t *track)
+struct pt_page *pt_find_locked(struct mmu_shared *m, const uint8_t *track)
 {
     struct pt_page *pt = m->pt_hash[ptr_hash(track)];
     while (pt && pt->track != track)
@@ -146,18 +149,18 @@ struct pt_page *pt_find_locked(struct mmu *m, const uint8_t *track)
 }
 
 /* Track the table page that holds ENTRY; *fresh is set when it was not yet. */
-bool pt_track(struct mmu *m, gpa_t entry, bool *fresh)
+bool pt_track(struct mmu_shared *m, gpa_t entry, bool *fresh)
 {
-    struct ram_run *r = run_learn(m, entry);
-    if (!r)
+    struct ram_run r;
+    if (!run_learn(m, entry, &r))
         return false;
-    uint64_t page = (entry - r->start) >> PAGE_BITS;
-    uint8_t *track = r->track + page;
+    uint64_t page = (entry - r.start) >> PAGE_BITS;
+    uint8_t *track = r.track + page;
     mmu_lock(m);
     if (!pt_find_locked(m, track)) {
         struct pt_page *pt = xzalloc(sizeof(*pt));
         unsigned h = ptr_hash(track);
-        *pt = (struct pt_page){ .hash_next = m->pt_hash[h], .track = track, .host = r->host + (page << PAGE_BITS) };
+        *pt = (struct pt_page){ .hash_next = m->pt_hash[h], .track = track, .host = r.host + (page << PAGE_BITS) };
         m->pt_hash[h] = pt;
         page_track_locked(m, track, TRACK_PT);
         *fresh = true;
@@ -166,7 +169,7 @@ bool pt_track(struct mmu *m, gpa_t entry, bool *fresh)
     return true;
 }
 
-void pt_free_locked(struct mmu *m, struct pt_page *pt)
+void pt_free_locked(struct mmu_shared *m, struct pt_page *pt)
 {
     struct pt_page **p = &m->pt_hash[ptr_hash(pt->track)];
     while (*p != pt)
@@ -177,7 +180,7 @@ void pt_free_locked(struct mmu *m, struct pt_page *pt)
     free(pt);
 }
 
-static void pt_written(struct mmu *m, const uint8_t *track, unsigned off, unsigned len)
+static void pt_written(struct mmu_shared *m, const uint8_t *track, unsigned off, unsigned len)
 {
     mmu_lock(m);
     struct pt_page *pt = pt_find_locked(m, track);
@@ -188,12 +191,14 @@ static void pt_written(struct mmu *m, const uint8_t *track, unsigned off, unsign
 
 /* ---- writes ---- */
 
+__thread bool mmu_walking;
+
 /* After a write that did not come through track_store: DMA, device models, the guest's walker setting A and D (which changes no mapping). */
 void track_write_hook(void *opaque, gpa_t addr, size_t len, unsigned bits)
 {
-    struct mmu *m = opaque;
+    struct mmu_shared *m = opaque;
 
-    if (m->walking && pthread_equal(m->walk_thread, pthread_self()))
+    if (mmu_walking)
         return;
     while (len) {
         uint64_t off, run;
@@ -214,7 +219,7 @@ void track_write_hook(void *opaque, gpa_t addr, size_t len, unsigned bits)
 }
 
 /* A CPU store within one page of RAM (not ROM). TRACK_DIRTY means "clean and watched": the store clears it. */
-void track_store(struct mmu *m, const struct xlat *x, unsigned off, const void *buf, unsigned len)
+void track_store(struct mmu_shared *m, const struct xlat *x, unsigned off, const void *buf, unsigned len)
 {
     uint8_t *p = x->host + off;
     unsigned bits = __atomic_load_n(x->track, __ATOMIC_SEQ_CST);
@@ -223,7 +228,6 @@ void track_store(struct mmu *m, const struct xlat *x, unsigned off, const void *
         store_bytes(p, buf, len);
         return;
     }
-    m->stats.st_tracked++;
     if (!memcmp(p, buf, len))
         return;
     if (bits & TRACK_CODE)

@@ -146,8 +146,11 @@ static void step(struct tcg_env *env)
         env->need_deliver = true;
 }
 
+__thread struct tcg_env *tcg_running;
+
 void tcg_run(struct tcg_env *env)
 {
+    tcg_running = env;
     if (__builtin_setjmp(env->host_unwind)) {
         env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN;
         env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
@@ -162,25 +165,32 @@ void tcg_run(struct tcg_env *env)
             step(env);
     }
     tcg_fpu_save(env);
+    tcg_running = NULL;
 }
 
 /* A turn that starts again (code that was written, a page that became tracked) has done nothing yet. A fault ends it: its delivery belongs to the next. */
-bool tcg_step(struct tcg_env *env, struct tb_key *key)
+static bool step_once(struct tcg_env *env)
 {
-    env->step_key = key;
     if (__builtin_setjmp(env->host_unwind)) {
         env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN;
         env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
-        if (env->need_deliver) {
-            tcg_fpu_save(env);
+        if (env->need_deliver)
             return true;
-        }
     }
     __atomic_store_n(&env->poll, 0, __ATOMIC_SEQ_CST);
     bool on = env->one_insn || ready(env);
     if (on)
         step(env);
+    return on;
+}
+
+bool tcg_step(struct tcg_env *env, struct tb_key *key)
+{
+    env->step_key = key;
+    tcg_running = env;
+    bool on = step_once(env);
     tcg_fpu_save(env);
+    tcg_running = NULL;
     return on;
 }
 

@@ -83,31 +83,37 @@ void tcg_env_free(struct tcg_env *env)
     munmap(env->stack_base, env->stack_size);
 }
 
-/* Called before bytes of code change (softmmu). The block that is running now must not go on with stale code: it restarts at the storing
-   instruction, alone and uncached, and goes on from there. */
+/* Called before bytes of code change (softmmu), on any thread. The block that this thread's vCPU is running must not go on with stale code: it
+   restarts at the storing instruction, alone and uncached, and goes on from there. */
 static void code_written(void *opaque, gpa_t gpa, unsigned len)
 {
-    struct tcg_env *env = opaque;
-    struct tcg *t = env->tcg;
+    struct tcg *t = opaque;
+    struct tcg_env *env = tcg_running;
     struct tb *cur = NULL;
-    bool mine = pthread_equal(pthread_self(), env->vcpu->thread);
-    if (mine && !env->one_insn) {
+    if (env && env->tcg == t && !env->one_insn) {
         if (t->interp && env->interp_tb)
             cur = env->interp_tb;
         else if (env->in_code)
             cur = tcg_tb_by_code(t, (void *)env->ret_pc);
     }
-    bool was = cur && cur->valid;
     tcg_lock(t);
+    bool was = cur && cur->valid;
     tcg_invalidate_range(t, gpa, len);
+    bool is = cur && cur->valid;
     tcg_unlock(t);
-    if (was && !cur->valid)
+    if (was && !is)
         tcg_unwind(env, TCG_UNWIND_ONE_INSN);
+}
+
+struct mmu *tcg_peer_mmu(const struct tcg_env *env)
+{
+    const struct tcg *t = env->tcg;
+    return t->n_envs && t->envs[0] != env ? t->envs[0]->mmu : NULL;
 }
 
 void tcg_watch_code(struct tcg_env *env)
 {
-    mmu_on_code_write(env->mmu, code_written, env);
+    mmu_on_code_write(env->mmu, code_written, env->tcg);
     mmu_set_regions(env->mmu, env->region, TCG_REGIONS, &env->regions_live);
 }
 

@@ -70,7 +70,9 @@ void tcg_show(struct tcg_env *, const struct tb_key *);                   /* tra
 void tcg_state_changed(struct tcg_env *);
 /* The vCPU has left tcg_run: go on with the interpreter, or with translated code. Whatever was derived from memory goes. 0 or -errno. */
 int tcg_set_interp(struct tcg_env *, bool interp);
+struct mmu *tcg_peer_mmu(const struct tcg_env *);  /* of the machine's first vCPU, NULL for itself: to make env->mmu */
 void tcg_watch_code(struct tcg_env *);             /* after env->mmu was made */
+extern __thread struct tcg_env *tcg_running;       /* this thread's vCPU, while it is in tcg_run or tcg_step */
 
 /* ---- cache.c ---- */
 int tcg_cache_init(struct tcg *, size_t size);

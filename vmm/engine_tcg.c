@@ -39,7 +39,7 @@ int engine_tcg_vcpu(struct tcg *tcg, struct vcpu *v)
     cpu->vcpu = v;
     cpu->cpuid = &model;
     cpu->flags_word = &env->flags;
-    env->mmu = mmu_new(cpu, &x86_mmu_ops, v->vm->mem, &env->tlb, env->code_gen);
+    env->mmu = mmu_new(cpu, &x86_mmu_ops, v->vm->mem, tcg_peer_mmu(env), &env->tlb, env->code_gen);
     if (!env->mmu)
         return -ENOMEM;
     tcg_watch_code(env);
@@ -113,7 +113,7 @@ void engine_tcg_stats(struct vm *vm)
         say_counts();
     struct tcg_env *env = vm->vcpus[0]->engine_data;
     const struct tcg_counters *n = &the_tcg->n;
-    const struct mmu_stats *m = mmu_stats(env->mmu);
+    const struct mmu_stats s = mmu_stats(env->mmu), *m = &s;
     log_printf("blocks %llu guest insns translated %llu ir ops %llu code bytes %llu flushes %llu invalidations %llu links %llu\n", (unsigned long long)n->tbs,
                (unsigned long long)n->guest_insns, (unsigned long long)n->ir_ops, (unsigned long long)n->code_bytes, (unsigned long long)n->flushes,
                (unsigned long long)n->invalidations, (unsigned long long)n->links);

@@ -250,7 +250,7 @@ static void exec_machine(struct machine *m, bool interp)
     m->cpu->vcpu = &m->vcpu;
     m->cpu->cpuid = &exec_model;
     m->cpu->flags_word = &m->env->flags;
-    m->env->mmu = mmu_new(m->cpu, &x86_mmu_ops, m->mem, &m->env->tlb, m->env->code_gen);
+    m->env->mmu = mmu_new(m->cpu, &x86_mmu_ops, m->mem, NULL, &m->env->tlb, m->env->code_gen);
     tcg_watch_code(m->env);
     x86_reset(m->cpu);
     exec_page_tables(m);

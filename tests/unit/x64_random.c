@@ -55,7 +55,7 @@ static void make(struct machine *m, bool interp)
     m->t = tcg_new(&fe, &x64_backend, m->mem, 16 << 20, interp);
     m->env = tcg_env_new(m->t, &vcpu);
     m->cpu = tcg_cpu(m->env);
-    m->env->mmu = mmu_new(m->cpu, &ops, m->mem, &m->env->tlb, m->env->code_gen);
+    m->env->mmu = mmu_new(m->cpu, &ops, m->mem, NULL, &m->env->tlb, m->env->code_gen);
     mmu_set_root(m->env->mmu);
     mmu_set_mode(m->env->mmu);
 }
