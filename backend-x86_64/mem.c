@@ -15,7 +15,8 @@
  *
  * slow (out of line): the address is restored and a stub asks the softmmu. It answers with a host address (TLB refilled, or a bounce buffer
  * in env that holds the loaded bytes) and the fast path's last instruction runs on that; or, for writes that cannot go to memory
- * directly, with 0: then a copy of the instruction runs on the bounce buffer and a second stub stores it. So every instruction can touch MMIO
+ * directly, with 0: then a copy of the instruction runs on the bounce buffer, or on tracked RAM, and a second stub stores it or tells of it. So every
+ * instruction can touch MMIO
  * and cross pages, and flags come from the same host instruction. Faults and self-modifying code are found before anything is written.
  */
 #include <assert.h>
@@ -207,7 +208,8 @@ static void slow_path(struct x64_ctx *x, struct x64_ool *o)
         x64_reload_code(c, ENV_AT(flags));
     if (o->in->op == IR_native)
         x64_point_at(x, c->p, o->fl, o->recipe);
-    o->access(c, x->ir, o->in, &o->acc, ENV_AT(bounce));
+    x64_mov_rm(c, 8, R10, ENV_AT(slow_ptr));
+    o->access(c, x->ir, o->in, &o->acc, x64_at(R10, 0));
     if (o->acc.defines)
         x64_spill_code(c, ENV_AT(saved_flags));
     x64_call_to(c, x->s->commit);

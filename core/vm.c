@@ -54,6 +54,12 @@ void vm_reset_devices(struct vm *vm)
     machine_unlock();
 }
 
+void vm_stop_vcpus(struct vm *vm)
+{
+    for (int i = 0; i < vm->n_vcpus; i++)
+        vcpu_set_pending(vm->vcpus[i], VCPU_EXIT);
+}
+
 void vm_request(struct vm *vm, enum vm_request request, int status)
 {
     machine_lock();
@@ -61,7 +67,6 @@ void vm_request(struct vm *vm, enum vm_request request, int status)
         vm->request = request;
         vm->exit_status = status;
     }
-    for (int i = 0; i < vm->n_vcpus; i++)
-        vcpu_set_pending(vm->vcpus[i], VCPU_EXIT);
+    vm_stop_vcpus(vm);
     machine_unlock();
 }

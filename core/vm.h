@@ -22,6 +22,7 @@ struct vm {
     struct device *devices, **devices_tail;
     struct vcpu *vcpus[VM_MAX_VCPUS];
     int n_vcpus;
+    struct vm_topology { unsigned sockets, cores, threads; } topology;      /* cores a socket, threads a core; set before the engine's init */
     uint64_t ram_size;
     enum vm_request request;               /* highest one wins; under the machine lock */
     int exit_status;
@@ -33,6 +34,7 @@ struct vm {
 struct vm *vm_new(const struct engine *, struct clock *);
 void vm_free(struct vm *);
 void vm_reset_devices(struct vm *);                     /* every device's reset in creation order */
+void vm_stop_vcpus(struct vm *);                        /* every vCPU leaves its engine (VCPU_EXIT) */
 /* From any thread: ask the main loop to act; stops all vCPUs. */
 void vm_request(struct vm *, enum vm_request, int status);
 #endif

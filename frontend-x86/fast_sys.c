@@ -6,6 +6,7 @@
  * where SYSCALL and SYSENTER exist, and in what SYSRET checks: the CPU model decides. SDM vol. 2 by name.
  */
 #pragma GCC target("general-regs-only")
+#include "core/yield.h"
 #include "frontend-x86/helper_sys.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
@@ -13,6 +14,16 @@
 #include "x86/cpuid.h"
 
 #define FLAT_ATTR (SEG_P | SEG_S | SEG_RW | SEG_A | SEG_G)
+
+/* Every so often a spinning vCPU lets others run. */
+uint64_t helper_pause(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
+{
+    if (++cpu->pauses % 32 == 0)
+        host_yield();
+    else
+        __builtin_ia32_pause();
+    return 0;
+}
 
 static void __attribute__((noreturn)) gp0(struct x86_cpu *cpu)
 {

@@ -87,6 +87,6 @@ GEN(gen_cmpxchg); GEN(gen_cmpxchg8b); GEN(gen_shift); GEN(gen_shd); GEN(gen_bt);
 GEN(gen_imul); GEN(gen_div); GEN(gen_cbw); GEN(gen_cwd); GEN(gen_push); GEN(gen_pop); GEN(gen_pusha); GEN(gen_popa); GEN(gen_pushf);
 GEN(gen_popf); GEN(gen_enter); GEN(gen_leave); GEN(gen_call); GEN(gen_jmp); GEN(gen_ret); GEN(gen_jcc); GEN(gen_jcxz); GEN(gen_loop);
 GEN(gen_setcc); GEN(gen_cmovcc); GEN(gen_string); GEN(gen_ins_outs); GEN(gen_in); GEN(gen_out); GEN(gen_flagop); GEN(gen_lahf);
-GEN(gen_sahf); GEN(gen_xlat); GEN(gen_bcd); GEN(gen_salc); GEN(gen_bound); GEN(gen_nop); GEN(gen_ud);
+GEN(gen_sahf); GEN(gen_xlat); GEN(gen_bcd); GEN(gen_salc); GEN(gen_bound); GEN(gen_nop); GEN(gen_pause); GEN(gen_ud);
 #undef GEN
 #endif

@@ -1,4 +1,5 @@
 /* Moves: mov movzx movsx movsxd lea xchg xadd cmpxchg cmpxchg8b/16b bswap movbe cbw cwd setcc cmovcc xlat nop ud. SDM vol. 1 ch. 7.3.1. */
+#include "core/vm.h"
 #include "frontend-x86/gen.h"
 
 void gen_mov(struct x86_gen *g, const struct x86_insn *i)
@@ -151,4 +152,12 @@ void gen_xlat(struct x86_gen *g, const struct x86_insn *i)
 }
 
 void gen_nop(struct x86_gen *g, const struct x86_insn *i) { }
+
+/* What it waits for may need the host's processor. */
+void gen_pause(struct x86_gen *g, const struct x86_insn *i)
+{
+    if (g->cpu->vcpu->vm->n_vcpus > 1)
+        ir_call(g->ir, H_pause, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+}
+
 void gen_ud(struct x86_gen *g, const struct x86_insn *i) { gen_undef(g); }

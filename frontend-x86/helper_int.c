@@ -133,14 +133,32 @@ uint64_t helper_bcd(struct x86_cpu *cpu, uint64_t mnem, uint64_t imm, uint64_t u
 
 static void set_zf(struct x86_cpu *cpu, bool z) { *cpu->flags_word = (*cpu->flags_word & ~0x4000u) | (z ? 0x4000u : 0); }
 
+static void *rmw_begin(struct x86_cpu *cpu, uint64_t va, unsigned size, bool *tracked)
+{
+    void *p = mmu_probe(x86_mmu(cpu), va, size, MMU_WRITE);
+    *tracked = !p;
+    if (!p)
+        p = mmu_rmw_begin(x86_mmu(cpu), va, size);
+    if (!p && (va & ~PAGE_MASK) + size > PAGE_SIZE)
+        x86_need_alone(cpu);
+    return p;
+}
+
+static void rmw_end(struct x86_cpu *cpu, unsigned size, bool tracked)
+{
+    if (tracked)
+        mmu_rmw_end(x86_mmu(cpu), size);
+}
+
 /* Host memory: atomic. Otherwise load and store; the store happens either way, as the processor does, so faults are a write's. */
 uint64_t helper_cmpxchg8b(struct x86_cpu *cpu, uint64_t va, uint64_t lock, uint64_t u)
 {
     uint64_t *r = cpu->regs, want = r[X86_RDX] << 32 | (uint32_t)r[X86_RAX], with = r[X86_RCX] << 32 | (uint32_t)r[X86_RBX], old = want;
-    uint64_t *p = mmu_probe(x86_mmu(cpu), va, 8, MMU_WRITE);
-    bool same;
+    bool same, tracked;
+    uint64_t *p = rmw_begin(cpu, va, 8, &tracked);
     if (p) {
         same = __atomic_compare_exchange_n(p, &old, with, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        rmw_end(cpu, 8, tracked);
     } else {
         mmu_check(x86_mmu(cpu), va, 8, MMU_WRITE, x86_stack_mode(cpu, cpu->cpl));
         old = mmu_ld(x86_mmu(cpu), va, 8);
@@ -160,12 +178,13 @@ uint64_t helper_cmpxchg16b(struct x86_cpu *cpu, uint64_t va, uint64_t lock, uint
     uint64_t *r = cpu->regs, v[2];
     if (va & 15)
         x86_raise_err(cpu, X86_GP, 0);
-    void *p = mmu_probe(x86_mmu(cpu), va, 16, MMU_WRITE);
-    bool same;
+    bool same, tracked;
+    void *p = rmw_begin(cpu, va, 16, &tracked);
     if (p) {
         v[0] = r[X86_RAX];
         v[1] = r[X86_RDX];
         __asm__ volatile("lock cmpxchg16b %0" : "+m"(*(char(*)[16])p), "+a"(v[0]), "+d"(v[1]), "=@ccz"(same) : "b"(r[X86_RBX]), "c"(r[X86_RCX]) : "memory");
+        rmw_end(cpu, 16, tracked);
     } else {
         unsigned mode = x86_stack_mode(cpu, cpu->cpl);
         mmu_check(x86_mmu(cpu), va, 16, MMU_WRITE, mode);

@@ -107,7 +107,7 @@ uint64_t helper_write_cr4(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
     if ((diff & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) && uses_pae(cpu->cr0, v, cpu->efer))
         x86_set_pdptes(cpu, cpu->cr3);
     cpu->cr4 = v;
-    if (diff & (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)) {
+    if (diff & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)) {
         x86_paging_changed(cpu);
         mmu_set_mode(x86_mmu(cpu));
     }

@@ -53,6 +53,7 @@ uint64_t helper_syscall(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_sysret(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_sysenter(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_sysexit(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_pause(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdtsc(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdtscp(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdpmc(struct x86_cpu *, uint64_t, uint64_t, uint64_t);

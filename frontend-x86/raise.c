@@ -7,6 +7,7 @@
  */
 #pragma GCC target("general-regs-only")
 #include "frontend-x86/raise.h"
+#include "tcg/tcg.h"
 #include "tcg/env.h"
 
 void x86_record(struct x86_cpu *cpu, unsigned vector)
@@ -75,4 +76,11 @@ void x86_raise_err(struct x86_cpu *cpu, unsigned vector, uint32_t err)
 {
     x86_record_err(cpu, vector, err);
     x86_raise_recorded(cpu);
+}
+
+void x86_need_alone(struct x86_cpu *cpu)
+{
+    struct tcg_env *env = tcg_env_of(cpu);
+    if (env->tcg->n_envs > 1 && !env->alone)
+        tcg_unwind(env, TCG_UNWIND_ALONE);
 }

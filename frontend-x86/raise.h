@@ -12,6 +12,8 @@
 void x86_raise(struct x86_cpu *, unsigned vector) __attribute__((noreturn));
 void x86_raise_err(struct x86_cpu *, unsigned vector, uint32_t err) __attribute__((noreturn));
 /* What was recorded earlier: unwinds. */
+/* The instruction cannot be atomic against other vCPUs: it begins anew while they stand still. Returns where they do, or where there are none. */
+void x86_need_alone(struct x86_cpu *);
 void x86_raise_recorded(struct x86_cpu *) __attribute__((noreturn));
 
 void x86_record(struct x86_cpu *, unsigned vector);

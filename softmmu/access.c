@@ -44,6 +44,8 @@ static void walk_slow(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
             shadow_make_room_locked(sh);
             if (!shadow_insert_locked(sh, m->cur, va, &w))
                 again = true;           /* making room took one of its tables */
+            if (unlikely(sh->unsettled))
+                settle_locked(sh);
         } else {
             again = cacheable;
             sh->uncached |= !cacheable;
@@ -272,3 +274,24 @@ const uint8_t *mmu_code_page(struct mmu *m, gva_t va, gpa_t *gpa)
     *gpa = x.gpa;
     return x.host;
 }
+
+/* ---- read-modify-write of tracked RAM ---- */
+
+void *mmu_rmw_begin(struct mmu *m, gva_t va, unsigned size)
+{
+    struct xlat *x = &m->rmw.x;
+
+    if (size > page_left(va))
+        return NULL;
+    mmu_resolve(m);
+    translate_own(m, va, MMU_WRITE, x);
+    if (!x->host || x->rom)
+        return NULL;
+    m->rmw.off = va & (PAGE_SIZE - 1);
+    m->stats.st_tracked++;
+    if (__atomic_load_n(x->track, __ATOMIC_SEQ_CST) & TRACK_CODE)
+        code_store(m->sh, x->track, m->rmw.off, size, NULL, NULL);
+    return x->host + m->rmw.off;
+}
+
+void mmu_rmw_end(struct mmu *m, unsigned size) { track_written(m->sh, &m->rmw.x, m->rmw.off, size); }

@@ -32,6 +32,7 @@ static struct code_page *code_get(struct mmu_shared *m, uint8_t *track)
     m->code_hash[h] = c;
     m->n_code++;
     page_track_locked(m, track, TRACK_CODE);
+    c->epoch = epoch_new_locked(m);
     return c;
 }
 
@@ -46,11 +47,11 @@ static void code_unlink(struct mmu_shared *m, struct code_page *c)
     free(c);
 }
 
-static void add_in_page(struct mmu_shared *m, gpa_t gpa, unsigned len)
+static uint64_t add_in_page(struct mmu_shared *m, gpa_t gpa, unsigned len)
 {
     struct ram_run r;
     if (!run_learn(m, gpa, &r))
-        return;                         /* code in MMIO is never kept by the translator */
+        return 0;                       /* code in MMIO is never kept by the translator */
     mmu_lock(m);
     struct code_page *c = code_get(m, r.track + ((gpa - r.start) >> PAGE_BITS));
     unsigned i = 0, off = gpa & (PAGE_SIZE - 1);
@@ -60,17 +61,22 @@ static void add_in_page(struct mmu_shared *m, gpa_t gpa, unsigned len)
         c->gpa[c->n_gpa++] = gpa & PAGE_MASK;
     for (; len; len--, off++)
         c->bytes[off / 64] |= BIT(off % 64);
+    uint64_t epoch = c->epoch && epoch_settled(m, c->epoch) ? 0 : c->epoch;
     mmu_unlock(m);
+    return epoch;
 }
 
-void mmu_code_add(struct mmu *m, gpa_t gpa, unsigned len)
+uint64_t mmu_code_add(struct mmu *m, gpa_t gpa, unsigned len)
 {
+    uint64_t last = 0;
     while (len) {
         unsigned n = MIN(len, PAGE_SIZE - (unsigned)(gpa & (PAGE_SIZE - 1)));
-        add_in_page(m->sh, gpa, n);
+        uint64_t epoch = add_in_page(m->sh, gpa, n);
+        last = MAX(last, epoch);
         gpa += n;
         len -= n;
     }
+    return last;
 }
 
 void mmu_code_forget_page(struct mmu *vcpu, gpa_t page)

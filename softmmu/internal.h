@@ -13,6 +13,7 @@
 #ifndef SOFTMMU_INTERNAL_H
 #define SOFTMMU_INTERNAL_H
 #include <pthread.h>
+#include "core/yield.h"
 #include "softmmu/mmu.h"
 
 #define N_SPACES 64
@@ -55,6 +56,9 @@ struct pt_page {
     uint8_t *track, *host;            /* of the page */
     struct shadow_page *pages;
     unsigned flood;
+    /* until the epoch is settled (settle.c): the entries as they are known, and a list of such pages */
+    uint64_t epoch, *known;
+    struct pt_page *unsettled_next;
 };
 
 struct code_page {
@@ -62,6 +66,7 @@ struct code_page {
     uint8_t *track;
     gpa_t gpa[4];                     /* the physical addresses under which it was registered (aliases) */
     unsigned n_gpa;
+    uint64_t epoch;                   /* of its tracking (settle.c) */
     unsigned beside;                  /* stores to other bytes of the page */
     uint64_t bytes[PAGE_SIZE / 64];   /* bit: this byte belongs to translated code */
 };
@@ -97,6 +102,8 @@ struct mmu_shared {
     unsigned n_vcpus;
     bool uncached;                    /* a translation through tables outside RAM was handed out: INVLPG and root loads renew the code generations */
     uint32_t lock;
+    uint64_t epoch;                   /* number of the last event that other vCPUs may not have seen yet: settle.c */
+    struct pt_page *unsettled;
     uint64_t stamp, drop_seq;         /* drop_seq: counts drops, so that a walk that raced with one is repeated */
     uint32_t gen_next;
     struct space spaces[N_SPACES];
@@ -117,6 +124,9 @@ struct mmu_shared {
     uint64_t tracked_pages, pt_drops, flushes, root_new;       /* for struct mmu_stats */
 };
 
+/* What an access needs to know of a page. host is NULL when the page is not wholly RAM or ROM. */
+struct xlat { gpa_t gpa; uint8_t *host, *track; bool rom; };
+
 /* One vCPU's. Its own thread's, but for what the lock guards: cur is read by others, the TLBs lose entries. */
 struct mmu {
     struct mmu_shared *sh;
@@ -129,17 +139,19 @@ struct mmu {
     unsigned mode;
     struct tlb_entry *empty_tlb;
     struct mem_region *regions; unsigned n_regions; uint64_t *regions_live;
+    uint64_t seen; bool outside; uint32_t *poll;      /* settle.c */
+    struct { struct xlat x; unsigned off; } rmw;      /* mmu_rmw_begin .. _end */
     struct mmu_stats stats;
 };
-
-/* What an access needs to know of a page. host is NULL when the page is not wholly RAM or ROM. */
-struct xlat { gpa_t gpa; uint8_t *host, *track; bool rom; };
 
 static inline void mmu_lock(struct mmu_shared *m)
 {
     while (__atomic_exchange_n(&m->lock, 1, __ATOMIC_ACQUIRE))
-        while (__atomic_load_n(&m->lock, __ATOMIC_RELAXED))
-            __builtin_ia32_pause();
+        for (unsigned spins = 0; __atomic_load_n(&m->lock, __ATOMIC_RELAXED); spins++)
+            if (spins % 1024 < 1023)
+                __builtin_ia32_pause();
+            else
+                host_yield();          /* its holder may wait for a processor */
 }
 static inline void mmu_unlock(struct mmu_shared *m) { __atomic_store_n(&m->lock, 0, __ATOMIC_RELEASE); }
 
@@ -274,12 +286,20 @@ void space_join_group(struct mmu_shared *, struct space *, const struct shadow_p
 void space_leave_group(struct mmu_shared *, struct space *);
 void flush_locked(struct mmu_shared *);                      /* all TLBs, shadow pages and flat translations; fresh generations */
 
+/* refill.c */
+void mmu_forget_root(struct mmu *);                   /* [regs] */
+
 /* shadow.c */
 bool shadow_insert_locked(struct mmu_shared *, struct space *, gva_t va, const struct mmu_walk *);   /* false: not cacheable */
 void shadow_pt_write_locked(struct mmu_shared *, struct pt_page *, unsigned off, unsigned len);
 void shadow_zap_all_locked(struct mmu_shared *);
 void shadow_zap_context_locked(struct mmu_shared *, unsigned context);
 void shadow_make_room_locked(struct mmu_shared *);
+
+/* settle.c */
+uint64_t epoch_new_locked(struct mmu_shared *);       /* of an event; 0: there is one vCPU, nothing to settle */
+bool epoch_settled(const struct mmu_shared *, uint64_t epoch);
+void settle_locked(struct mmu_shared *);              /* track.c: look at all pages that are not settled; ordinary C */
 
 /* track.c */
 bool run_learn(struct mmu_shared *, gpa_t gpa, struct ram_run *);   /* takes the lock; false: not a whole page of RAM or ROM */
@@ -291,6 +311,7 @@ void page_track_locked(struct mmu_shared *, uint8_t *track, unsigned bit);
 void tlb_drop_page(struct mmu_shared *, uint64_t as_mask, gva_t va);
 void tlb_drop_range(struct mmu_shared *, uint64_t as_mask, gva_t va, unsigned bits);
 void track_write_hook(void *mmu, gpa_t addr, size_t len, unsigned track);
+void track_written(struct mmu_shared *, const struct xlat *, unsigned off, unsigned len);
 void track_store(struct mmu_shared *, const struct xlat *, unsigned off, const void *buf, unsigned len);
 
 /* code.c */

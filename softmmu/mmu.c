@@ -135,6 +135,8 @@ void mmu_resolve(struct mmu *m)
     uint64_t root = m->ops->root(m->cpu);
     m->mode = m->ops->mode(m->cpu);
     mmu_lock(sh);
+    if (unlikely(sh->unsettled))
+        settle_locked(sh);
     if (!m->cur) {
         m->cur = space_new(sh, root);
         m->cur->stamp = ++sh->stamp;
@@ -166,6 +168,7 @@ void flush_locked(struct mmu_shared *m)
         if (m->blocks[i].hi - m->blocks[i].lo <= 4096)   /* clearing is optional: small ones only */
             memset(m->blocks[i].hint, 0, (size_t)(m->blocks[i].hi - m->blocks[i].lo) * 8);
     m->drop_seq++;
+    epoch_new_locked(m);               /* descriptors that are being filled go, too */
     gens_sync(m);
 }
 
@@ -190,6 +193,10 @@ void mmu_drop_context(struct mmu *m, unsigned context)
 void mmu_flush_page(struct mmu *m, gva_t va)
 {
     struct mmu_shared *sh = m->sh;
+    if (unlikely(__atomic_load_n(&sh->unsettled, __ATOMIC_ACQUIRE))) {
+        mmu_forget_root(m);
+        return;
+    }
     mmu_lock(sh);
     regions_drop_own(m, 0);
     /* Nothing else is cached that is not tracked, except that the translator may have linked code found through tables outside RAM. */
@@ -236,6 +243,7 @@ struct mmu *mmu_new(void *cpu, const struct mmu_ops *ops, struct aspace *mem, st
     m->gen_words = gen_words;
     m->empty_tlb = tlb_new();
     *tlb_word = m->empty_tlb;
+    m->outside = true;
     mmu_lock(sh);
     gen_words[0] = gen_fresh(sh);
     gen_words[1] = gen_fresh(sh);

@@ -74,6 +74,10 @@ void *mmu_refill(struct mmu *, gva_t va, unsigned size, enum mmu_access);
 void *mmu_probe(struct mmu *, gva_t va, unsigned size, enum mmu_access);
 uint64_t mmu_ld(struct mmu *, gva_t va, unsigned size);
 void mmu_st(struct mmu *, gva_t va, uint64_t val, unsigned size);
+/* A read-modify-write on a page where mmu_probe finds no plain RAM: the host address when it is tracked RAM all the same (then mmu_rmw_end follows
+   the access, which may be atomic), NULL when it is MMIO or ROM or crosses the page. May unwind, as a store to code does. */
+void *mmu_rmw_begin(struct mmu *, gva_t va, unsigned size);
+void mmu_rmw_end(struct mmu *, unsigned size);
 /* Explicit mode (supervisor accesses to descriptor tables from user mode: mode 0). Nothing is written if any page faults. */
 void mmu_ld_mem(struct mmu *, gva_t va, void *buf, size_t len, unsigned mode);
 void mmu_st_mem(struct mmu *, gva_t va, const void *buf, size_t len, unsigned mode);
@@ -90,9 +94,16 @@ const uint8_t *mmu_code_page(struct mmu *, gva_t va, gpa_t *gpa);
 bool mmu_code_gpa_fast(struct mmu *, gva_t va, gpa_t *gpa);
 /* Stores to bytes of code. The translator registers ranges; a store (CPU or DMA) that overlaps a registered byte range and changes it calls
    invalidate(opaque, gpa, len) BEFORE the new bytes are visible to translated code. Pages without ranges lose TRACK_CODE. */
-void mmu_code_add(struct mmu *, gpa_t gpa, unsigned len);
+/* Its number: stores that began before it may come unnoticed until mmu_settled says that none can be left (0: there are none). */
+uint64_t mmu_code_add(struct mmu *, gpa_t gpa, unsigned len);
 void mmu_code_forget_page(struct mmu *, gpa_t page);
 void mmu_on_code_write(struct mmu *, void (*invalidate)(void *opaque, gpa_t gpa, unsigned len), void *opaque);
+
+/* ---- other vCPUs (settle.c), [regs] ---- */
+void mmu_quiesce(struct mmu *);                     /* this vCPU is not inside an access, nor in code that relies on a check made before */
+void mmu_set_poll(struct mmu *, uint32_t *word);    /* setting WORD makes the vCPU come to its mmu_quiesce soon */
+void mmu_outside(struct mmu *);                     /* ... and will not be before its next mmu_quiesce */
+bool mmu_settled(const struct mmu *, uint64_t epoch);
 
 struct mmu_stats { uint64_t refill_fast, walks, st_tracked, pt_drops, root_switches, root_new, flushes, io, region_fills, tracked_pages; };
 struct mmu_stats mmu_stats(const struct mmu *);          /* the vCPU's own; pt_drops, root_new, flushes and tracked_pages are the machine's */

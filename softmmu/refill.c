@@ -16,15 +16,33 @@ static void show_tlb(struct mmu *m)
     *m->tlb_word = t ? t : m->empty_tlb;
 }
 
+static bool unsettled(const struct mmu_shared *sh) { return __atomic_load_n(&sh->unsettled, __ATOMIC_ACQUIRE) != NULL; }
+
+/* The next access goes the slow way, where what is not settled is looked at. */
+void mmu_forget_root(struct mmu *m)
+{
+    mmu_lock(m->sh);
+    regions_drop_own(m, 0);
+    m->cur = NULL;
+    m->gen_words[0] = gen_fresh(m->sh);
+    m->gen_words[1] = gen_fresh(m->sh);
+    show_tlb(m);
+    mmu_unlock(m->sh);
+}
+
 void mmu_set_root(struct mmu *m)
 {
     struct mmu_shared *sh = m->sh;
     struct space *cur = NULL;
     uint64_t root = m->ops->root(m->cpu);
 
-    if (m->cur && m->cur->root == root && likely(!sh->uncached))
+    if (m->cur && m->cur->root == root && likely(!sh->uncached && !unsettled(sh)))
         return;
     m->stats.root_switches++;
+    if (unlikely(unsettled(sh))) {
+        mmu_forget_root(m);
+        return;
+    }
     mmu_lock(sh);
     regions_drop_own(m, 0);
     for (unsigned i = 0; i < N_SPACES; i++)

@@ -148,6 +148,57 @@ struct pt_page *pt_find_locked(struct mmu_shared *m, const uint8_t *track)
     return pt;
 }
 
+/* PT has just been tracked. */
+static void unsettle(struct mmu_shared *m, struct pt_page *pt)
+{
+    pt->epoch = epoch_new_locked(m);
+    if (!pt->epoch)
+        return;
+    pt->known = xmalloc(PAGE_SIZE);
+    memcpy(pt->known, pt->host, PAGE_SIZE);
+    pt->unsettled_next = m->unsettled;
+    __atomic_store_n(&m->unsettled, pt, __ATOMIC_RELEASE);
+}
+
+/* PT is no longer on the list of unsettled pages. */
+static void settled(struct mmu_shared *m, struct pt_page *pt)
+{
+    struct pt_page **p = &m->unsettled;
+    if (!pt->known)
+        return;
+    while (*p != pt)
+        p = &(*p)->unsettled_next;
+    __atomic_store_n(p, pt->unsettled_next, __ATOMIC_RELEASE);
+    free(pt->known);
+    pt->known = NULL;
+}
+
+/* Entries that changed without anybody noticing leave the shadow. */
+static void compare(struct mmu_shared *m, struct pt_page *pt)
+{
+    const uint64_t *now = (const uint64_t *)pt->host;
+    for (unsigned i = 0; i < PAGE_SIZE / 8; i++) {
+        uint64_t v = __atomic_load_n(&now[i], __ATOMIC_RELAXED);
+        if (pt->known[i] == v)
+            continue;
+        pt->known[i] = v;
+        pt->flood = 0;                  /* or it would be given up, and PT be freed */
+        shadow_pt_write_locked(m, pt, i * 8, 8);
+    }
+}
+
+void settle_locked(struct mmu_shared *m)
+{
+    struct pt_page *next;
+    for (struct pt_page *pt = m->unsettled; pt; pt = next) {
+        next = pt->unsettled_next;
+        bool done = epoch_settled(m, pt->epoch);       /* before the comparison: stores come no more */
+        compare(m, pt);
+        if (done)
+            settled(m, pt);
+    }
+}
+
 /* Track the table page that holds ENTRY; *fresh is set when it was not yet. */
 bool pt_track(struct mmu_shared *m, gpa_t entry, bool *fresh)
 {
@@ -163,6 +214,7 @@ bool pt_track(struct mmu_shared *m, gpa_t entry, bool *fresh)
         *pt = (struct pt_page){ .hash_next = m->pt_hash[h], .track = track, .host = r.host + (page << PAGE_BITS) };
         m->pt_hash[h] = pt;
         page_track_locked(m, track, TRACK_PT);
+        unsettle(m, pt);
         *fresh = true;
     }
     mmu_unlock(m);
@@ -177,6 +229,7 @@ void pt_free_locked(struct mmu_shared *m, struct pt_page *pt)
     *p = pt->hash_next;
     __atomic_and_fetch(pt->track, (uint8_t)~TRACK_PT, __ATOMIC_SEQ_CST);
     m->drop_seq++;
+    settled(m, pt);
     free(pt);
 }
 
@@ -218,25 +271,37 @@ void track_write_hook(void *opaque, gpa_t addr, size_t len, unsigned bits)
     }
 }
 
-/* A CPU store within one page of RAM (not ROM). TRACK_DIRTY means "clean and watched": the store clears it. */
-void track_store(struct mmu_shared *m, const struct xlat *x, unsigned off, const void *buf, unsigned len)
+/* After a CPU store within one page of RAM. TRACK_DIRTY means "clean and watched": the store clears it. The look at the byte comes after the store
+   (fence): a thread that sets it and then reads the page either sees the store, or is told of it here. */
+void track_written(struct mmu_shared *m, const struct xlat *x, unsigned off, unsigned len)
 {
-    uint8_t *p = x->host + off;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     unsigned bits = __atomic_load_n(x->track, __ATOMIC_SEQ_CST);
 
-    if (!bits) {
-        store_bytes(p, buf, len);
-        return;
-    }
-    if (!memcmp(p, buf, len))
-        return;
-    if (bits & TRACK_CODE)
-        code_store(m, x->track, off, len, p, buf);
-    store_bytes(p, buf, len);
+    if (bits & TRACK_CODE && m->n_vcpus > 1)   /* another vCPU may have made a block of the old bytes between its notice and the store */
+        code_store(m, x->track, off, len, NULL, NULL);
     if (bits & TRACK_PT)
         pt_written(m, x->track, off, len);
     if (bits & TRACK_DIRTY) {
         __atomic_and_fetch(x->track, (uint8_t)~TRACK_DIRTY, __ATOMIC_SEQ_CST);
         as_tell_dirty(m->mem, x->gpa, PAGE_SIZE, false);
     }
+}
+
+/* A CPU store within one page of RAM (not ROM). */
+void track_store(struct mmu_shared *m, const struct xlat *x, unsigned off, const void *buf, unsigned len)
+{
+    uint8_t *p = x->host + off;
+    unsigned bits = __atomic_load_n(x->track, __ATOMIC_SEQ_CST);
+
+    if (!bits && m->n_vcpus < 2) {
+        store_bytes(p, buf, len);
+        return;
+    }
+    if (bits && !memcmp(p, buf, len))
+        return;
+    if (bits & TRACK_CODE)
+        code_store(m, x->track, off, len, p, buf);
+    store_bytes(p, buf, len);
+    track_written(m, x, off, len);
 }

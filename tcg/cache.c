@@ -78,7 +78,8 @@ struct tb *tcg_tb_new(struct tcg *t)
 void tcg_tb_insert(struct tcg *t, struct tb *tb)
 {
     tcg_lock(t);
-    t->by_code[t->n_by_code++] = tb;
+    t->by_code[t->n_by_code] = tb;
+    __atomic_store_n(&t->n_by_code, t->n_by_code + 1, __ATOMIC_RELEASE);      /* faults of other vCPUs search without the lock */
     t->n.tbs++;
     t->n.guest_insns += tb->n_guest;
     t->n.code_bytes += tb->code_size;
@@ -86,9 +87,10 @@ void tcg_tb_insert(struct tcg *t, struct tb *tb)
         tcg_unlock(t);
         return;
     }
+    tb->valid = true;
     uint32_t h = tb_hash(tb->key.pc, tb->phys[0], tb->key.mode);
     tb->hash_next = t->hash[h];
-    t->hash[h] = tb;
+    __atomic_store_n(&t->hash[h], tb, __ATOMIC_RELEASE);
     for (unsigned p = 0; p < 2; p++) {
         if (tb->phys[p] == ~0ull)
             continue;
@@ -96,7 +98,6 @@ void tcg_tb_insert(struct tcg *t, struct tb *tb)
         tb->page_next[p] = t->pages[ph];
         t->pages[ph] = (struct tb *)((uintptr_t)tb | p);      /* low bit: which of the block's two lists goes on */
     }
-    tb->valid = true;
     tcg_unlock(t);
 }
 

@@ -43,6 +43,7 @@ struct tcg_env {
     /* 128 */ uint8_t bounce[64] __attribute__((aligned(64)));   /* memory operand of a slow access (MMIO, page crossing) */
     uint64_t args[3];                      /* of the helper being called */
     uint64_t slow_va; uint32_t slow_size, slow_kind;       /* of the access in bounce */
+    void *slow_ptr;                        /* where the instruction of a slow access that writes runs: bounce, or tracked RAM itself */
     uint64_t saved_r11, saved_misc;        /* scratch kept over a slow path */
     uint64_t salt_gens;                    /* code_gen pair that salt[] was made for */
     uint32_t salt_mode, salt_epoch; uint64_t salt_cs_base;
@@ -65,6 +66,8 @@ struct tcg_env {
     struct tcg *tcg;
     const struct tcg_frontend *fe;
     void *host_unwind[8];                  /* __builtin_setjmp buffer of the run loop */
+    bool inside, alone, translating;       /* tcg/world.c */
+    bool stop_others;                      /* the next step is one instruction while no other vCPU runs */
     bool in_code;                          /* translated code (or a helper it called) is running: unwinding rebuilds pc and flags */
     uint8_t *stack_base; size_t stack_size;
     uint64_t stat_insns;                   /* -d exec counters */
@@ -81,8 +84,9 @@ void tcg_fpu_save(struct tcg_env *);
 void tcg_fpu_load(struct tcg_env *);           /* the reverse */
 
 /* Leave the helper or slow path now, noreturn. The guest's pc and flags are first rebuilt for the instruction being executed.
-   TCG_UNWIND_FAULT: the frontend has recorded a pending exception; the run loop delivers it. */
-enum tcg_unwind { TCG_UNWIND_FAULT = 1, TCG_UNWIND_LOOKUP, TCG_UNWIND_ONE_INSN };
+   TCG_UNWIND_FAULT: the frontend has recorded a pending exception; the run loop delivers it. _ONE_INSN: the instruction runs in a block of its own;
+   _ALONE: and while no other vCPU runs (it cannot be atomic otherwise). */
+enum tcg_unwind { TCG_UNWIND_FAULT = 1, TCG_UNWIND_LOOKUP, TCG_UNWIND_ONE_INSN, TCG_UNWIND_ALONE };
 void tcg_unwind(struct tcg_env *, enum tcg_unwind) __attribute__((noreturn));
 /* The same rebuilding without leaving (helpers that must see exact pc/flags; they are exact already on entry to an IR call). */
 void tcg_restore_state(struct tcg_env *);

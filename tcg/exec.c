@@ -68,6 +68,8 @@ void tcg_unwind(struct tcg_env *env, enum tcg_unwind why)
     tcg_restore_state(env);
     if (env->tcg->interp)
         interp_unwound(env);
+    if (env->translating)
+        tcg_translation_end(env);
     env->in_code = false;
     env->interp_tb = NULL;
     env->exit_info = why;
@@ -133,6 +135,8 @@ static bool deliver(struct tcg_env *env)
 {
     if (ready(env))
         return true;
+    mmu_outside(env->mmu);
+    tcg_go_outside(env);
     vcpu_wait(env->vcpu, ~env->vcpu->barred);      /* not of what was read above: the line may have fallen and risen since */
     return false;
 }
@@ -148,23 +152,59 @@ static void step(struct tcg_env *env)
 
 __thread struct tcg_env *tcg_running;
 
+/* What was unwound from, for the next turn. */
+static void unwound(struct tcg_env *env)
+{
+    if (env->alone)
+        tcg_let_others(env);
+    env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN || env->exit_info == TCG_UNWIND_ALONE;
+    env->stop_others = env->exit_info == TCG_UNWIND_ALONE;
+    env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
+}
+
+/* No access is under way and no block's address is held: others may do what they wait for. */
+static void turnstile(struct tcg_env *env)
+{
+    tcg_go_outside(env);
+    while (!tcg_try_inside(env)) {
+        tcg_fpu_save(env);
+        mmu_outside(env->mmu);
+        tcg_go_inside(env);
+        tcg_go_outside(env);
+    }
+    mmu_quiesce(env->mmu);
+}
+
+static void step_alone(struct tcg_env *env)
+{
+    tcg_fpu_save(env);
+    env->stop_others = false;
+    tcg_stop_others(env);
+    step(env);
+    tcg_fpu_save(env);
+    tcg_let_others(env);
+}
+
 void tcg_run(struct tcg_env *env)
 {
     tcg_running = env;
-    if (__builtin_setjmp(env->host_unwind)) {
-        env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN;
-        env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
-    }
+    if (__builtin_setjmp(env->host_unwind))
+        unwound(env);
     for (;;) {
         __atomic_store_n(&env->poll, 0, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&env->vcpu->pending, __ATOMIC_SEQ_CST) & VCPU_EXIT)
             break;
+        turnstile(env);
         if (env->cold_tb)
             tcg_retire(env);
-        if (env->one_insn || deliver(env))
+        if (env->stop_others)
+            step_alone(env);
+        else if (env->one_insn || deliver(env))
             step(env);
     }
     tcg_fpu_save(env);
+    mmu_outside(env->mmu);
+    tcg_go_outside(env);
     tcg_running = NULL;
 }
 
@@ -172,8 +212,7 @@ void tcg_run(struct tcg_env *env)
 static bool step_once(struct tcg_env *env)
 {
     if (__builtin_setjmp(env->host_unwind)) {
-        env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN;
-        env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
+        unwound(env);
         if (env->need_deliver)
             return true;
     }

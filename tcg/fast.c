@@ -15,20 +15,56 @@ void tcg_unlink_in(struct tcg *t, struct tb *tb)
     tb->in = NULL;
 }
 
+static bool same_bytes(const struct tb *tb)
+{
+    unsigned first = MIN(tb->len, (unsigned)(PAGE_SIZE - (tb->key.pc & ~PAGE_MASK)));
+    for (unsigned i = 0; i < tb->len; i++)
+        if (__atomic_load_n(i < first ? tb->host[0] + i : tb->host[1] + (i - first), __ATOMIC_RELAXED) != tb->bytes[i])
+            return false;
+    return true;
+}
+
+/* TB was made when another vCPU might still store to its bytes unnoticed. False: one has, and TB is gone. *now: it may be linked and cached. */
+static bool tcg_trusted(struct tcg_env *env, struct tb *tb, bool *now)
+{
+    struct tcg *t = env->tcg;
+    *now = true;
+    if (likely(!__atomic_load_n(&tb->bytes, __ATOMIC_ACQUIRE)))
+        return true;
+    bool settled = mmu_settled(env->mmu, __atomic_load_n(&tb->epoch, __ATOMIC_ACQUIRE));     /* before the comparison: stores come no more */
+    tcg_lock(t);
+    bool good = tb->valid && (!tb->bytes || same_bytes(tb));
+    if (!good)
+        tcg_tb_invalidate(t, tb);
+    else if (settled)
+        __atomic_store_n(&tb->bytes, NULL, __ATOMIC_RELEASE);
+    *now = !tb->bytes;
+    tcg_unlock(t);
+    return good;
+}
+
+static struct tb *find(struct tcg_env *env, const struct tb_key *key, bool *trusted);
+
 struct tb *tcg_find(struct tcg_env *env, const struct tb_key *key)
+{
+    bool trusted;
+    return find(env, key, &trusted);
+}
+
+static struct tb *find(struct tcg_env *env, const struct tb_key *key, bool *trusted)
 {
     struct tcg *t = env->tcg;
     gpa_t gpa, gpa2;
     if (!mmu_code_gpa_fast(env->mmu, key->pc, &gpa))
         return NULL;
     gpa = (gpa & PAGE_MASK) | (key->pc & ~PAGE_MASK);
-    struct tb *tb = t->hash[tb_hash(key->pc, gpa, key->mode)];
-    for (; tb; tb = tb->hash_next) {
+    struct tb *tb = __atomic_load_n(&t->hash[tb_hash(key->pc, gpa, key->mode)], __ATOMIC_ACQUIRE);
+    for (; tb; tb = __atomic_load_n(&tb->hash_next, __ATOMIC_ACQUIRE)) {
         if (tb->key.pc != key->pc || tb->phys[0] != gpa || tb->key.mode != key->mode || tb->key.cs_base != key->cs_base)
             continue;
         if (tb->phys[1] != ~0ull && (!mmu_code_gpa_fast(env->mmu, (key->pc | ~PAGE_MASK) + 1, &gpa2) || (gpa2 & PAGE_MASK) != tb->phys[1]))
             continue;
-        return tb;
+        return tcg_trusted(env, tb, trusted) ? tb : NULL;
     }
     return NULL;
 }
@@ -178,6 +214,7 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         env->tcg->n.exits[r]++;
         struct tb *from = NULL, *to;
         unsigned n = 0;
+        bool trusted;
         if (r == TCG_EXIT_SITE || r == TCG_EXIT_POLL) {
             from = (struct tb *)env->exit_info;
             n = (unsigned)env->saved_misc;
@@ -191,9 +228,13 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
             return r;
         env->fe->get_key(tcg_cpu(env), &key);
         tcg_salts_for(env, &key);
-        to = tcg_find(env, &key);
+        to = find(env, &key, &trusted);
         if (!to)
             return r;
+        if (!trusted) {
+            code = to->code;
+            continue;
+        }
         if (from && from == to && !to->hot) {
             if (!hot_loop(env, to))
                 return TCG_EXIT_LOOKUP;
@@ -259,6 +300,29 @@ void tcg_retire(struct tcg_env *env)
     tcg_unlock(env->tcg);
 }
 
+static void load_bounce(struct tcg_env *env, uint64_t va, unsigned size)
+{
+    for (unsigned i = 0; i < size;) {
+        unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
+        uint64_t v = mmu_ld(env->mmu, va + i, k);
+        for (unsigned j = 0; j < k; j++)
+            env->bounce[i + j] = (uint8_t)(v >> (8 * j));
+        i += k;
+    }
+}
+
+static void store_bounce(struct tcg_env *env, unsigned size)
+{
+    for (unsigned i = 0; i < size;) {
+        unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
+        uint64_t v = 0;
+        for (unsigned j = 0; j < k; j++)
+            v |= (uint64_t)env->bounce[i + j] << (8 * j);
+        mmu_st(env->mmu, env->slow_va + i, v, k);
+        i += k;
+    }
+}
+
 void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
 {
     unsigned size = size_kind & 0xff, kind = (size_kind >> 8) & 0xff;
@@ -293,22 +357,20 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     tcg_fpu_save(env);
     p = mmu_probe(env->mmu, va, size, access);
     if ((va ^ (va + size - 1)) & PAGE_MASK) {      /* both pages, before anything is read or written */
+        if (kind == 3 && env->tcg->n_envs > 1 && !env->alone)
+            tcg_unwind(env, TCG_UNWIND_ALONE);
         mmu_probe(env->mmu, va, 1, access);
         mmu_probe(env->mmu, (va + size - 1) & PAGE_MASK, 1, access);
     }
     if (restart && mmu_tracked_pages(env->mmu) != tracked)
         tcg_unwind(env, TCG_UNWIND_LOOKUP);        /* nothing of the instruction was done yet */
-    if (!p) {
+    if (!p && kind == 3 && (env->slow_ptr = mmu_rmw_begin(env->mmu, va, size))) {
         env->slow_size = size;
-        env->slow_kind = kind;
+    } else if (!p) {
+        env->slow_size = size;
+        env->slow_ptr = env->bounce;
         if (kind != 2)
-            for (unsigned i = 0; i < size;) {
-                unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
-                uint64_t v = mmu_ld(env->mmu, va + i, k);
-                for (unsigned j = 0; j < k; j++)
-                    env->bounce[i + j] = (uint8_t)(v >> (8 * j));
-                i += k;
-            }
+            load_bounce(env, va, size);
         if (kind == 1)
             p = env->bounce;
     }
@@ -320,16 +382,11 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
 void tcg_slow_commit(struct tcg_env *env)
 {
     bool live = env->fpu_live;
-    unsigned size = env->slow_size;
     tcg_fpu_save(env);
-    for (unsigned i = 0; i < size;) {
-        unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
-        uint64_t v = 0;
-        for (unsigned j = 0; j < k; j++)
-            v |= (uint64_t)env->bounce[i + j] << (8 * j);
-        mmu_st(env->mmu, env->slow_va + i, v, k);
-        i += k;
-    }
+    if (env->slow_ptr == env->bounce)
+        store_bounce(env, env->slow_size);
+    else
+        mmu_rmw_end(env->mmu, env->slow_size);
     if (gens(env) != env->salt_gens)
         tcg_update_salts(env);
     if (live)

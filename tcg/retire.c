@@ -58,7 +58,7 @@ void tcg_tb_invalidate(struct tcg *t, struct tb *tb)
 
 struct tb *tcg_tb_by_code(struct tcg *t, const void *rx)
 {
-    unsigned lo = 0, hi = t->n_by_code;
+    unsigned lo = 0, hi = __atomic_load_n(&t->n_by_code, __ATOMIC_ACQUIRE);
     while (lo < hi) {
         unsigned mid = (lo + hi) / 2;
         if ((const uint8_t *)rx < t->by_code[mid]->code)

@@ -65,6 +65,9 @@ struct tb {
     uint8_t *code; uint32_t code_size;          /* rx address */
     uint32_t tight;          /* offset of a loop's copy without checks (backend); 0 none */
     uint16_t fpu_entry;      /* offset of the entry for those who know that the FPU is the guest's */
+    uint8_t *bytes;          /* not NULL: the block must be compared with its bytes before each run, until epoch is settled (softmmu/settle.c) */
+    const uint8_t *host[2];  /* where they are */
+    uint64_t epoch;
     struct ir_guest_insn *guest;
     struct tb_point *points; unsigned n_points;
     struct tb_recipe *recipes; unsigned n_recipes;

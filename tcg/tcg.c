@@ -115,6 +115,7 @@ void tcg_watch_code(struct tcg_env *env)
 {
     mmu_on_code_write(env->mmu, code_written, env->tcg);
     mmu_set_regions(env->mmu, env->region, TCG_REGIONS, &env->regions_live);
+    mmu_set_poll(env->mmu, &env->poll);
 }
 
 int tcg_sampler_start(struct tcg_env *env)

@@ -34,6 +34,7 @@ struct tcg {
     bool interp;
     unsigned max_insns;              /* guest instructions a block (-one-insn-per-tb: 1) */
     int lock;
+    bool exclusive;                  /* a vCPU wants to be, or is, alone (world.c) */
     /* code cache: one memfd mapped twice */
     uint8_t *rw, *rx; size_t cache_size;
     struct code_buf buf;             /* free part */
@@ -117,6 +118,23 @@ static inline void tcg_lock(struct tcg *t)
         __builtin_ia32_pause();
 }
 static inline void tcg_unlock(struct tcg *t) { __atomic_store_n(&t->lock, 0, __ATOMIC_RELEASE); }
+
+/* ---- world.c ---- */
+static inline void tcg_go_outside(struct tcg_env *env) { __atomic_store_n(&env->inside, false, __ATOMIC_SEQ_CST); }    /* keeping no pointer to a block */
+/* False: someone wants to be alone; tcg_go_inside waits for that. */
+static inline bool tcg_try_inside(struct tcg_env *env)
+{
+    __atomic_store_n(&env->inside, true, __ATOMIC_SEQ_CST);
+    if (likely(!__atomic_load_n(&env->tcg->exclusive, __ATOMIC_SEQ_CST)))
+        return true;
+    tcg_go_outside(env);
+    return false;
+}
+void tcg_go_inside(struct tcg_env *);
+void tcg_stop_others(struct tcg_env *);            /* from inside; back inside after tcg_let_others */
+void tcg_let_others(struct tcg_env *);
+void tcg_translation_begin(struct tcg_env *);      /* may be outside for a while */
+void tcg_translation_end(struct tcg_env *);
 
 /* ---- exec.c ---- */
 uint64_t tcg_guest_pc_at(const struct tb *, uint64_t rx);

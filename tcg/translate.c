@@ -102,11 +102,29 @@ static void place(struct tcg_env *env, struct tb *tb, struct place *p)
 static bool lasting(const struct place *p) { return p->host[0] && (!p->len[1] || p->host[1]); }
 
 /* Writes to the block's bytes are noticed from now on. After its registration: a write by DMA that finds no block in a page gives the page up. */
-static void watch(struct tcg_env *env, const struct tb *tb, const struct place *p)
+static void watch(struct tcg_env *env, struct tb *tb, const struct place *p)
 {
+    uint64_t last = 0;
     for (unsigned i = 0; i < 2; i++)
-        if (p->len[i])
-            mmu_code_add(env->mmu, tb->phys[i], p->len[i]);
+        if (p->len[i]) {
+            uint64_t epoch = mmu_code_add(env->mmu, tb->phys[i], p->len[i]);
+            last = MAX(last, epoch);
+        }
+    if (tb->bytes && !last)
+        __atomic_store_n(&tb->bytes, NULL, __ATOMIC_RELEASE);
+    tb->epoch = last;
+}
+
+/* With other vCPUs the block is at first not to be trusted: see tcg_trusted. */
+static void keep_bytes(struct tcg *t, struct tb *tb, const struct place *p)
+{
+    if (t->n_envs < 2 || tb->one_insn)
+        return;
+    tb->bytes = arena_alloc(&t->meta, tb->len);
+    memcpy(tb->bytes, t->ir->code, tb->len);
+    for (unsigned i = 0; i < 2; i++)
+        tb->host[i] = p->host[i];
+    tb->epoch = UINT64_MAX;
 }
 
 /* Asked once the bytes are watched: a write by DMA between decoding and watching was noticed by nobody. */
@@ -125,8 +143,7 @@ static void give_up(struct tcg *t, struct tb *tb)
     tcg_unlock(t);
 }
 
-/* May raise a fetch fault (unwinds). max 1 with one_insn: the block is not findable and runs once. FPU saved. */
-struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned max)
+static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned max, int *error)
 {
     struct tcg *t = env->tcg;
     struct place p;
@@ -138,11 +155,12 @@ struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned
             continue;
         }
         if (r < 0) {
-            tcg_cache_flush(t);
-            continue;
+            *error = r;
+            return NULL;
         }
         place(env, tb, &p);
         tb->one_insn = env->one_insn || !lasting(&p);
+        keep_bytes(t, tb, &p);
         tcg_tb_insert(t, tb);
         if (!lasting(&p))
             return tb;
@@ -151,4 +169,33 @@ struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned
             return tb;
         give_up(t, tb);
     }
+}
+
+/* The cache is full. The others may be in it. */
+static void make_room(struct tcg_env *env)
+{
+    bool alone = env->alone;
+    if (env->tcg->n_envs > 1 && !alone) {
+        tcg_translation_end(env);
+        tcg_stop_others(env);
+        tcg_translation_begin(env);
+    }
+    tcg_cache_flush(env->tcg);
+    if (env->tcg->n_envs > 1 && !alone) {
+        tcg_translation_end(env);
+        tcg_let_others(env);
+        tcg_translation_begin(env);
+    }
+}
+
+/* May raise a fetch fault (unwinds). max 1 with one_insn: the block is not findable and runs once. FPU saved. */
+struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned max)
+{
+    struct tb *tb;
+    int error = 0;
+    tcg_translation_begin(env);
+    while (!(tb = env->one_insn ? NULL : tcg_find(env, key)) && !(tb = make(env, key, max, &error)))
+        make_room(env);
+    tcg_translation_end(env);
+    return tb;
 }

@@ -19,6 +19,8 @@ int engine_tcg_init(struct vm *vm, bool interp)
 {
     if (x86_cpuid_model(&model, vm->cpu_spec) < 0)
         return -EINVAL;
+    model.cores = vm->topology.cores;
+    model.threads = vm->topology.threads;
     the_tcg = tcg_new(&x86_frontend, &x64_backend, vm->mem, CODE_CACHE_SIZE, interp);
     return the_tcg ? 0 : -ENOMEM;
 }

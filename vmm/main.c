@@ -1,8 +1,8 @@
 /*
  * duet: parses the command line, builds the machine, runs it, and is the only file that exits.
  *
- * Threads: one for each vCPU; this one runs the event loop. A request (reset, power-off, quit) makes the vCPU leave its engine; its own
- * thread then resets the machine or ends the loop, so the machine always stands still when it is reset. Every exit path goes through
+ * Threads: one for each vCPU (vmm/smp.c); this one runs the event loop. A request (reset, power-off, quit) makes the vCPUs leave their engine; the
+ * last one's thread then resets the machine or ends the loop, so the machine always stands still when it is reset. Every exit path goes through
  * pc_close, which writes out disks and gives the terminal back.
  */
 #include "core/alloc.h"
@@ -15,6 +15,7 @@
 #include "vmm/options.h"
 #include "vmm/pc.h"
 #include "vmm/rest.h"
+#include "vmm/smp.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,9 +26,10 @@
 
 struct run { struct vm *vm; struct pc *pc; const struct options *opt; int status; };
 
-/* The vCPU has left its engine. True: go on running. */
-static bool handle_request(struct run *r, enum run_result result)
+/* The vCPUs have left their engine; on one's thread. True: go on running. */
+static bool handle_request(void *opaque, enum run_result result)
 {
+    struct run *r = opaque;
     struct vm *vm = r->vm;
     bool again = false;
 
@@ -54,25 +56,12 @@ static bool handle_request(struct run *r, enum run_result result)
     }
     again |= request == VM_NONE && result != RUN_ERROR;
     machine_unlock();
+    if (!again)
+        loop_quit(vm->loop);
     return again;
 }
 
-static void *vcpu_main(void *opaque)
-{
-    struct run *r = opaque;
-    struct vcpu *v = r->vm->vcpus[0];
-    sigset_t all;
-
-    sigfillset(&all);
-    for (const int *s = (const int[]){ SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, 0 }; *s; s++)
-        sigdelset(&all, *s);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
-    pc_vcpu_thread(r->pc, v);
-    while (handle_request(r, v->engine->vcpu_run(v)))
-        ;
-    loop_quit(r->vm->loop);
-    return NULL;
-}
+static void begin_vcpu(void *opaque, struct vcpu *v) { pc_vcpu_thread(((struct run *)opaque)->pc, v); }
 
 /* SIGINT, SIGTERM and SIGHUP end the machine in order; a second one, a while later (timeout(1) sends its one twice), does not wait for a vCPU that does
    not come out. */
@@ -110,14 +99,10 @@ static int watch_signals(struct vm *vm)
 
 static int run(struct run *r)
 {
-    int ret = pthread_create(&r->vm->vcpus[0]->thread, NULL, vcpu_main, r);
-
-    if (ret) {
-        log_error("cannot start a thread: %s", strerror(ret));
+    if (smp_run(r->vm, handle_request, begin_vcpu, r))
         return 1;
-    }
     loop_run(r->vm->loop);
-    pthread_join(r->vm->vcpus[0]->thread, NULL);
+    smp_join(r->vm);
     if (log_on(LOG_EXEC) && r->vm->engine != &kvm_engine)
         engine_tcg_stats(r->vm);
     return r->status;
@@ -136,12 +121,15 @@ static int start(struct run *r)
     if (!(vm->loop = loop_new(vm->clock)) || watch_signals(vm))
         return 1;
     vm->cpu_spec = r->opt->cpu;
+    int n_cpus = smp_complete(vm, r->opt);
+    if (n_cpus < 0)
+        return 1;
     if (vm->engine->init(vm)) {
         log_error("-accel %s: cannot start", vm->engine->name);
         return 1;
     }
     machine_lock();
-    r->pc = pc_new(vm, r->opt);
+    r->pc = pc_new(vm, r->opt, n_cpus);
     int ret = r->pc ? monitor_open(vm, r->pc, r->opt) : -EINVAL;
     machine_unlock();
     if (ret || pc_reset(r->pc))

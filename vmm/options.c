@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "vmm/options.h"
+#include "vmm/smp.h"
 #include "core/alloc.h"
 #include "core/log.h"
 #include "vmm/accel.h"
@@ -51,16 +52,6 @@ static int take_memory(struct options *o, const char *opt, char *arg)
     }
     o->ram_size = ((uint64_t)(v * unit) + 4095) & PAGE_MASK;
     return 0;
-}
-
-static int take_smp(struct options *o, const char *opt, char *arg)
-{
-    const char *n = strncmp(arg, "cpus=", 5) ? arg : arg + 5;
-
-    if (!strcmp(n, "1"))
-        return 0;
-    log_error("-smp: '%s': this build runs one CPU (valid: 1)", arg);
-    return -EINVAL;
 }
 
 static int take_kernel(struct options *o, const char *opt, char *arg) { o->kernel = arg; return 0; }
@@ -525,7 +516,7 @@ static const struct option_row rows[] = {
     { "lockstep", "tcg,interp|interp,tcg", "both engines run the guest, instruction by instruction, up to the first difference (exit status 1)", take_lockstep },
     { "cpu", "MODEL[,+F][,-F]", "CPU model and features", take_cpu },
     { "m", "SIZE[K|M|G]", "RAM, 128M by default", take_memory },
-    { "smp", "1", "number of CPUs", take_smp },
+    { "smp", "N[,sockets=S,cores=C,threads=T]", "number of CPUs (1 to 32), and how they are put together", smp_take },
     { "kernel", "FILE", "bzImage, multiboot or PVH kernel to start", take_kernel },
     { "initrd", "FILE", "initial RAM disk; multiboot: \"FILE ARGS,FILE2...\"", take_initrd },
     { "append", "TEXT", "kernel command line", take_append },

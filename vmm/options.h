@@ -29,6 +29,7 @@ struct options {
     const char *lockstep;                       /* -lockstep A,B: the leading engine, B follows; NULL: one engine */
     bool kvm_emulated;                          /* -accel kvm takes a KVM without hardware assistance too */
     uint64_t ram_size;
+    unsigned cpus, sockets, cores, threads;     /* 0: not given */
     unsigned log_mask;
     uint64_t filter_lo, filter_hi;
     struct drive_opt drives[OPT_MAX]; unsigned n_drives;

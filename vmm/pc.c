@@ -349,7 +349,7 @@ static void add_board(struct pc *pc)
     kvm_models_connect(&(struct kvm_models){ vm, pc->pic, pc->ioapic, pc->apics, pit, pc->hpet });
 }
 
-struct pc *pc_new(struct vm *vm, const struct options *opt)
+struct pc *pc_new(struct vm *vm, const struct options *opt, int n_cpus)
 {
     struct pc *pc = xzalloc(sizeof(*pc));
 
@@ -359,7 +359,7 @@ struct pc *pc_new(struct vm *vm, const struct options *opt)
         goto fail;
     if (opt->kernel && boot_prepare(&pc->boot, opt->kernel, opt->initrd, opt->append, pc->below_4g, pc->above_4g, 0))
         goto fail;
-    if (open_drives(pc) || open_nets(pc) || add_vcpus(pc, 1) || open_serials(pc) || open_chardevs(pc))
+    if (open_drives(pc) || open_nets(pc) || add_vcpus(pc, n_cpus) || open_serials(pc) || open_chardevs(pc))
         goto fail;
     add_board(pc);
     if (build_acpi(pc))

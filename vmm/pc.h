@@ -8,7 +8,7 @@ struct pc;
 
 /* Host resources first (files, networks, terminals), then RAM and devices. LOOP and the engine are in VM; its vCPUs are made here.
    NULL after one line on stderr. Machine lock held. */
-struct pc *pc_new(struct vm *, const struct options *);
+struct pc *pc_new(struct vm *, const struct options *, int n_cpus);
 /* Power-on or reset: every device and vCPU, then the kernel when one is started directly. All vCPUs stand still. 0 or -errno (logged). */
 int pc_reset(struct pc *);
 /* The ACPI power button. Machine lock held. */

@@ -1,6 +1,6 @@
 /*
- * The vCPU at rest (vmm/rest.h). VCPU_EXIT makes it leave its engine, and wakes it here; it is cleared with the machine lock held, after the
- * queue was seen empty, so no call is forgotten. One vCPU a machine. Locks: machine lock, dropped only while sleeping.
+ * The vCPUs at rest (vmm/rest.h). VCPU_EXIT makes them leave their engine, and CPU 0's wakes the one whose thread is here; it is cleared with the
+ * machine lock held, after the queue was seen empty, so no call is forgotten. Locks: machine lock, dropped only while sleeping.
  */
 #include "vmm/rest.h"
 #include "core/alloc.h"
@@ -23,13 +23,13 @@ void rest_call(struct vm *vm, void (*call)(void *), void *opaque)
     *c = (struct call){ NULL, call, opaque };
     *last = c;
     last = &c->next;
-    vcpu_set_pending(vm->vcpus[0], VCPU_EXIT);
+    vm_stop_vcpus(vm);
 }
 
 void rest_set(struct vm *vm, enum rest_state s)
 {
     state = s;
-    vcpu_set_pending(vm->vcpus[0], VCPU_EXIT);
+    vm_stop_vcpus(vm);
 }
 
 static void make_calls(void)
@@ -71,5 +71,7 @@ void rest_wait(struct vm *vm)
         make_calls();
     }
     clock_start(vm->clock);
-    skip_tsc(vm->vcpus[0], x86_host_tsc() - since);
+    uint64_t ticks = x86_host_tsc() - since;
+    for (int i = 0; i < vm->n_vcpus; i++)
+        skip_tsc(vm->vcpus[i], ticks);
 }

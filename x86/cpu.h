@@ -123,6 +123,7 @@ struct x86_cpu {
     uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));   /* XSAVE standard format, mask 7 */
     uint64_t cr0, cr2, cr3, cr4, xcr0, efer;
     uint64_t pdpte[4];                  /* PAE paging: as read when CR3 was loaded (x86_load_pdptes), whatever became of memory since */
+    uint32_t pauses;                    /* PAUSEs so far: when to let others run */
     bool pdpte_stale;                   /* a walk met memory that says something else */
     uint64_t dr[8];
     struct x86_dtr gdt, idt;

@@ -232,20 +232,31 @@ static void leaf_vendor(const char *v, uint32_t out[4])
 }
 
 /* Deterministic cache parameters: L1d and L1i 32 KiB 8-way, L2 1 MiB 16-way, L3 8 MiB 16-way; 64-byte lines; not shared. */
-static void leaf_cache(uint32_t n, uint32_t out[4])
+static unsigned threads_of(const struct x86_cpuid *id) { return MAX(id->threads, 1u); }
+static unsigned package_of(const struct x86_cpuid *id) { return MAX(id->cores, 1u) * threads_of(id); }
+
+/* APIC id bits that number N things. */
+static unsigned id_bits(unsigned n) { return n > 1 ? 32 - (unsigned)__builtin_clz(n - 1) : 0; }
+
+/* The first two levels are a core's, the last is the package's. */
+static void leaf_cache(const struct x86_cpuid *id, uint32_t n, uint32_t out[4])
 {
     static const struct { uint8_t type, level; uint16_t ways; uint32_t sets; } c[] = { { 1, 1, 8, 64 }, { 2, 1, 8, 64 }, { 3, 2, 16, 1024 }, { 3, 3, 16, 8192 } };
     if (n >= ARRAY_SIZE(c))
         return;
-    out[0] = c[n].type | (uint32_t)c[n].level << 5 | 1u << 8;
+    unsigned sharing = n == 3 ? package_of(id) : threads_of(id);
+    out[0] = c[n].type | (uint32_t)c[n].level << 5 | 1u << 8 | (BIT(id_bits(sharing)) - 1) << 14 | (uint32_t)(BIT(id_bits(MAX(id->cores, 1u))) - 1) << 26;
     out[1] = 63u | (c[n].ways - 1u) << 22;
     out[2] = c[n].sets - 1;
 }
 
-/* Every vCPU is a package with one core of one thread. */
-static void leaf_topology(uint32_t n, uint32_t apic_id, uint32_t out[4])
+static void leaf_topology(const struct x86_cpuid *id, uint32_t n, uint32_t apic_id, uint32_t out[4])
 {
-    out[1] = n < 2;
+    unsigned thread_bits = id_bits(threads_of(id)), core_bits = id_bits(MAX(id->cores, 1u));
+    if (n < 2) {
+        out[0] = n ? thread_bits + core_bits : thread_bits;
+        out[1] = n ? package_of(id) : threads_of(id);
+    }
     out[2] = (n & 0xff) | (n == 0 ? 1u << 8 : n == 1 ? 2u << 8 : 0);
     out[3] = apic_id;
 }
@@ -284,7 +295,8 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
     case 1:
         leaf_features(id, 1, 0, out);
         out[0] = id->signature;
-        out[1] = 8u << 8 | 1u << 16 | apic_id << 24;
+        out[1] = 8u << 8 | package_of(id) << 16 | apic_id << 24;
+        out[3] |= package_of(id) > 1 ? 1u << 28 : 0;           /* HTT: the number above is valid */
         out[2] |= cpu->cr4 & CR4_OSXSAVE ? 1u << 27 : 0;
         if (cpu->vcpu && cpu->vcpu->intc.get_base && !(cpu->vcpu->intc.get_base(cpu->vcpu->intc.opaque) & 0x800))
             out[3] &= ~(1u << 9);                          /* a disabled APIC is not there */
@@ -293,7 +305,7 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
         out[0] = 0x5bb0ff01;
         break;
     case 4:
-        leaf_cache(n, out);
+        leaf_cache(id, n, out);
         break;
     case 6:
         leaf_features(id, 6, 0, out);
@@ -302,7 +314,7 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
         leaf_features(id, 7, n, out);
         break;
     case 0xb:
-        leaf_topology(n, apic_id, out);
+        leaf_topology(id, n, apic_id, out);
         break;
     case 0xd:
         leaf_xsave(cpu, n, out);
@@ -342,6 +354,7 @@ static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t out[4])
         break;
     case 0x80000008:
         out[0] = X86_PHYS_BITS | 48u << 8;
+        out[2] = id->amd ? (package_of(id) - 1) | (uint32_t)id_bits(package_of(id)) << 12 : 0;
         break;
     case 0x8000000a:
         leaf_features(id, leaf, 0, out);

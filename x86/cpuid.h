@@ -11,7 +11,13 @@ enum x86_feat {
     FEAT_COUNT
 };
 
-struct x86_cpuid { uint64_t feats[(FEAT_COUNT + 63) / 64]; char brand[49]; char vendor[13]; bool amd; uint32_t signature; };     /* amd: in manners too */
+struct x86_cpuid {
+    uint64_t feats[(FEAT_COUNT + 63) / 64];
+    char brand[49], vendor[13];
+    bool amd;                             /* in manners too */
+    uint32_t signature;
+    unsigned cores, threads;              /* cores a package, threads a core; 0 is 1 */
+};
 
 /* A model by name ("max", "duet64", "qemu64"): everything that the translator implements and the host can pass through. 0 or -EINVAL. */
 int x86_cpuid_model(struct x86_cpuid *, const char *spec);

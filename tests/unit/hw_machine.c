@@ -90,7 +90,7 @@ static void machine(void)
     vm = vm_new(&no_engine, clock_new_manual());
     vm->loop = &fake_loop;
     machine_lock();
-    pc = pc_new(vm, &opt);
+    pc = pc_new(vm, &opt, 1);
     machine_unlock();
     unlink(disk_path);
     CHECK(pc);
