@@ -341,8 +341,6 @@ static void do_init(struct x86_cpu *cpu)
     struct vcpu *v = cpu->vcpu;
     vcpu_clear_pending(v, VCPU_INIT);
     x86_init(cpu);
-    cpu->wait_sipi = v->id != 0;
-    v->halted = cpu->wait_sipi;
     mmu_set_root(x86_mmu(cpu));
     mmu_set_mode(x86_mmu(cpu));
 }

@@ -224,7 +224,7 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
             return r == TCG_EXIT_SITE ? TCG_EXIT_LOOKUP : r;
         if (r == TCG_EXIT_LOOKUP ? pending(env) : env->poll)
             return TCG_EXIT_POLL;
-        if (env->step_key)
+        if (env->step_key || env->alone)
             return r;
         env->fe->get_key(tcg_cpu(env), &key);
         tcg_salts_for(env, &key);

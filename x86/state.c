@@ -62,6 +62,8 @@ static void reset_core(struct x86_cpu *c)
     c->svm.guest = c->svm.exit_pending = c->svm.shadow = false;
     c->svm.gif = true;
     c->svm.inject = c->svm.delivering = 0;
+    if (c->vcpu)                       /* all but the first processor wait for SIPI */
+        c->vcpu->halted = c->wait_sipi = c->vcpu->id != 0;
 }
 
 /* XSAVE image: FCW 0040, all registers +0.0 and valid (tag word 5555), MXCSR 1f80; every component marked in use so that XRSTOR loads them. */

@@ -97,7 +97,9 @@ TEST(wrong_words)
     CHECK(parse("-kernel k -accel kvm,kernel-irq=on") < 0);
     CHECK(parse("-kernel k -accel tcg,kernel-irqchip=on") < 0);
     CHECK(parse("-kernel k -machine pc,acel=kvm") < 0);
-    CHECK(parse("-kernel k -smp 2") < 0);
+    CHECK(parse("-kernel k -smp 2,core=2") < 0);
+    CHECK(parse("-kernel k -smp 0") < 0);
+    CHECK(parse("-kernel k -smp 4,maxcpus=8") < 0);
     CHECK(parse("-kernel k -d in_asm,bogus") < 0);
     CHECK(parse("-kernel k -dfilter 5..2") < 0);
     CHECK(parse("-initrd i") < 0);

@@ -437,3 +437,119 @@ TEST(mmu_many_spaces_and_speed)
     printf("# %.1f ns a fast refill\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / n);
     teardown();
 }
+
+/* ---- a second vCPU ---- */
+
+static struct mmu *m2;
+static struct tlb_entry *tlb2;
+static uint32_t gens2[2], poll2;
+
+static void setup_two(void)
+{
+    setup();
+    m2 = mmu_new(NULL, &ops, as, m, &tlb2, gens2);
+    mmu_set_poll(m2, &poll2);
+    mmu_quiesce(m);
+    mmu_quiesce(m2);
+}
+
+static void teardown_two(void)
+{
+    mmu_free(m2);
+    teardown();
+}
+
+/* 0x0000: the table at pt(14) by pt(0) -> pt(4) -> pt(8); page I of it is data page I. */
+static void map_low(void)
+{
+    *entry_at(pt(0)) = pt(4) | P | W | A;
+    *entry_at(pt(4)) = pt(8) | P | W | A;
+    *entry_at(pt(8)) = pt(14) | P | W | A;
+    for (uint64_t i = 0; i < 8; i++)
+        *entry_at(pt(14) + i * 8) = (0x400000 + i * PAGE_SIZE) | P | W | A | D;
+    *entry_at(0x400000) = 0xaa;
+    *entry_at(0x401000) = 0xbb;
+}
+
+/* What the other vCPU's translated code holds after its probe. */
+static uint64_t *probed(gva_t va)
+{
+    struct mmu *own = m;
+    m = m2;
+    uint64_t *p = setjmp(fault) ? NULL : mmu_probe(m2, va, 8, MMU_WRITE);
+    m = own;
+    return p;
+}
+
+TEST(mmu_late_store_to_table)
+{
+    uint64_t v, *late;
+    setup_two();
+    map_low();
+    CHECK((late = probed(DIRECT + pt(14))));             /* its store comes later */
+    CHECK(try_ld(0x10, 8, &v));                          /* ours tracks the table */
+    CHECK(poll2);                                        /* it is asked to come out */
+    *late = 0x401000 | P | W | A | D;                    /* noticed by nobody */
+    mmu_flush_page(m, 0);
+    CHECK(try_ld(0, 8, &v));
+    CHECK_EQ(v, 0xbb);                                   /* INVLPG: what memory says now */
+    *late = 0x400000 | P | W | A | D;
+    mmu_set_root(m);                                     /* the same root, loaded again */
+    CHECK(try_ld(0, 8, &v));
+    CHECK_EQ(v, 0xaa);
+    *late = 0x401000 | P | W | A | D;
+    mmu_quiesce(m2);
+    mmu_quiesce(m);
+    mmu_flush_page(m, 0);
+    CHECK(try_ld(0, 8, &v));                             /* settled, and the last late store was seen */
+    CHECK_EQ(v, 0xbb);
+    CHECK(!probed(DIRECT + pt(14)));                     /* from now on its stores come the slow way */
+    uint64_t walks = mmu_stats(m).walks;
+    mmu_flush_page(m, 0);
+    CHECK(try_ld(0, 8, &v));
+    CHECK_EQ(mmu_stats(m).walks, walks);                 /* and INVLPG costs nothing again */
+    teardown_two();
+}
+
+TEST(mmu_late_store_to_code)
+{
+    setup_two();
+    map_low();
+    CHECK_EQ(mmu_code_add(m, 0x400000, 16) != 0, 1);
+    uint64_t epoch = mmu_code_add(m, 0x400010, 16);
+    CHECK(!mmu_settled(m, epoch));
+    mmu_quiesce(m);
+    CHECK(!mmu_settled(m, epoch));
+    mmu_outside(m2);
+    CHECK(mmu_settled(m, epoch));                        /* a halted vCPU has nothing under way */
+    CHECK_EQ(mmu_code_add(m, 0x400020, 16), 0);
+    uint64_t other = mmu_code_add(m, 0x402000, 16);
+    mmu_quiesce(m);
+    CHECK(mmu_settled(m, other));
+    mmu_quiesce(m2);
+    CHECK(mmu_settled(m, other));                        /* it came in after the page was barred */
+    other = mmu_code_add(m, 0x403000, 16);
+    mmu_quiesce(m);
+    CHECK(!mmu_settled(m, other));
+    mmu_quiesce(m2);
+    CHECK(mmu_settled(m, other));
+    teardown_two();
+}
+
+/* Read-modify-write on tracked RAM happens in place; what it changed is noticed. */
+TEST(mmu_rmw_in_table)
+{
+    uint64_t v, *p;
+    setup_two();
+    map_low();
+    CHECK(try_ld(0, 8, &v));
+    CHECK(!probed(DIRECT + pt(14)));
+    CHECK((p = mmu_rmw_begin(m2, DIRECT + pt(14), 8)));
+    CHECK(p == entry_at(pt(14)));
+    *p ^= 0x1000;
+    mmu_rmw_end(m2, 8);
+    CHECK(try_ld(0, 8, &v));
+    CHECK_EQ(v, 0xbb);
+    CHECK(!mmu_rmw_begin(m2, DIRECT + pt(14) + 4092, 8));
+    teardown_two();
+}

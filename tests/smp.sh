@@ -1,0 +1,71 @@
+#!/bin/sh
+# Several vCPUs in parallel under the translator: a bare-metal kernel (start-up, IPIs, atomics, litmus tests, tables and code that change under others),
+# and Linux with work for all of them.
+. "$(dirname "$0")/lib.sh"
+
+# bare CPUS [OPTION...]
+bare() {
+    n=$1
+    shift
+    timeout -k 5 "$(limit 120)" "$duet" -accel tcg -smp "$n" "$@" -m 64 -kernel "$work/smp64" -nographic -no-reboot \
+        -device isa-debug-exit,iobase=0x501,iosize=1 </dev/null >"$work/bare$n" 2>"$work/err"
+    status=$?
+    tr -d '\r' <"$work/bare$n" | sed -n "s,^\(ok\|FAIL\|skip\) \(.*\),\1 $test_name/$n/\2,p"
+    grep -q '^end' "$work/bare$n" && [ $status = 1 ]
+    verdict "$n" $? "status $status, last: $(tail -n 1 "$work/bare$n" | cut -c1-100) $(tail -n 1 "$work/err")"
+}
+if make_kernel smp64; then
+    bare 2
+    bare 4
+else
+    fail smp64 "cannot build it: $(tail -n 1 "$work/smp64.log")"
+fi
+
+# bad OPTIONS WORDS: refused with these words on stderr
+bad() {
+    name=$1 words=$2
+    shift 2
+    "$duet" -accel tcg "$@" -kernel "$work/smp64" -display none </dev/null >"$work/out" 2>"$work/err"
+    [ $? = 1 ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -q -- "$words" "$work/err"
+    verdict "$name" $? "$(cat "$work/err")"
+}
+bad bad_product 'are not 4 CPUs' -smp 4,sockets=3
+bad bad_engine 'run under -accel tcg only' -smp 2 -accel interp
+bad bad_svm 'needs a machine of one CPU' -smp 2 -cpu max,+svm
+bad too_many 'not a number between' -smp 33
+
+need_guest
+
+# Eight jobs at once, more than there are host processors; the sums do not depend on the number of CPUs.
+mkdir -p "$work/tree/tests"
+cat >"$work/tree/tests/parallel.sh" <<'GUEST'
+echo "cpus $(grep -c ^processor /proc/cpuinfo)"
+sed -n 's/^\(siblings\|cpu cores\)[^0-9]*/\1 /p' /proc/cpuinfo | sort -u
+job() { k=0; while [ $k -lt 6 ]; do yes "round $1 $k" | head -c 200000 | sha256sum; k=$((k + 1)); done | sha256sum | cut -c1-64; }
+for i in 1 2 3 4 5 6 7 8; do job $i >/tmp/sum.$i & done
+wait
+for i in 1 2 3 4 5 6 7 8; do echo "sum $i $(cat /tmp/sum.$i)"; done
+i=0
+while [ $i -lt 40 ]; do (true) & (true) & wait; i=$((i + 1)); done
+dmesg | grep -E 'BUG|stall|lockup|unstable|WARNING' | sed 's/^/kernel: /'
+GUEST
+{ cat "$guest/initrd-cloud.gz"; (cd "$work/tree" && find . | cpio -o -H newc --owner 0:0 --quiet | gzip -n); } >"$work/initrd.gz"
+job() { k=0; while [ $k -lt 6 ]; do yes "round $1 $k" | head -c 200000 | sha256sum; k=$((k + 1)); done | sha256sum | cut -c1-64; }
+for i in 1 2 3 4 5 6 7 8; do echo "sum $i $(job $i)"; done >"$work/sums"
+
+# linux CPUS SMP-OPTION
+linux() {
+    timeout -k 5 "$(limit 150)" "$duet" -accel tcg -smp "$2" -m 512 -kernel "$guest/vmlinuz-cloud" -initrd "$work/initrd.gz" -nographic -no-reboot \
+        -append "console=ttyS0 quiet panic=-1 duet.nonet duet.run=parallel.sh" </dev/null >"$work/raw" 2>"$work/err"
+    status=$?
+    tr -d '\r' <"$work/raw" >"$work/linux$1"
+    [ $status = 0 ] && grep -q "^cpus $1\$" "$work/linux$1" && grep '^sum ' "$work/linux$1" | cmp -s - "$work/sums"
+    verdict "linux$1" $? "status $status; $(grep '^cpus' "$work/linux$1"); $(tail -n 1 "$work/linux$1" | cut -c1-100) $(tail -n 1 "$work/err")"
+    ! grep -q '^kernel: ' "$work/linux$1"
+    verdict "linux$1/quiet" $? "$(grep '^kernel: ' "$work/linux$1" | head -n 1)"
+}
+linux 2 2,sockets=2
+linux 4 4,cores=2,threads=2
+grep -q '^siblings 4' "$work/linux4" && grep -q '^cpu cores 2' "$work/linux4"
+verdict topology $? "$(grep -E '^(siblings|cpu cores)' "$work/linux4" | tr '\n' ' ')"
+linux 8 8
