@@ -75,9 +75,7 @@ static int can_move(struct vm *vm, const struct engine *to, char *why, size_t le
 {
     const struct x86_cpu *c = vm->vcpus[0]->cpu;
 
-    if (kvm_chips_of(vm) != KVM_CHIPS_OFF)
-        snprintf(why, len, "the kernel has this machine's interrupt controllers (start it with kernel-irqchip=off)");
-    else if (to == &kvm_engine && ((c->efer & EFER_SVME) || c->svm.guest))
+    if (to == &kvm_engine && ((c->efer & EFER_SVME) || c->svm.guest))
         snprintf(why, len, "the guest uses SVM, whose state cannot be carried to KVM");
     else
         return 0;
@@ -151,6 +149,12 @@ static void pdptes_in(struct vm *vm, struct x86_cpu *c)
         x86_load_pdptes(c, vm->mem, c->cr3);
 }
 
+static int refused(char *why, size_t len, const char *what, int ret)
+{
+    snprintf(why, len, "the kernel does not %s the interrupt controllers: %s", what, strerror(-ret));
+    return ret;
+}
+
 static int move(struct vm *vm, const struct engine *to, char *why, size_t len)
 {
     struct vcpu *v = vm->vcpus[0];
@@ -163,10 +167,18 @@ static int move(struct vm *vm, const struct engine *to, char *why, size_t len)
         enter(v, from);
         return ret;
     }
+    enter(v, from);
+    if ((ret = kvm_models_leave()) < 0)
+        return refused(why, len, "give back", ret);
     carry(there->cpu, from->cpu);
     enter(v, there);
-    if (to != &kvm_engine)
+    to->vcpu_state_changed(v);
+    if (to != &kvm_engine) {
         pdptes_in(vm, v->cpu);
+    } else if ((ret = kvm_models_take()) < 0) {
+        enter(v, from);
+        return refused(why, len, "take", ret);
+    }
     return 0;
 }
 
