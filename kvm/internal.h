@@ -27,7 +27,7 @@ struct kvm_cpu {
     bool push;                           /* cpu is newer than the kernel's registers */
     bool inside;                         /* about to be, or in, KVM_RUN: kicks need a signal; atomic */
     bool stepped;                        /* a debug exit has come (debug.c) */
-    bool apic_seen;                      /* the kernel's local APIC has been read: apic_base and cr8 are its */
+    bool apic_seen;                      /* apic_base and cr8 are those of the kernel's local APIC, not our model's */
     uint64_t apic_base, cr8;
 };
 

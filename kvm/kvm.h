@@ -34,13 +34,12 @@ void kvm_chips_on_eoi(void (*end)(void *opaque, uint8_t vector), void *opaque);
 int kvm_chips_get(struct kvm_irqchip *, unsigned chip);
 int kvm_chips_set(struct kvm_irqchip *);
 int kvm_chips_get_lapic(struct vcpu *, struct kvm_lapic_state *, uint64_t *base, uint64_t *tsc_deadline);
-/* After kvm_push: the mode of the local APIC is part of the vCPU's registers. */
-int kvm_chips_set_lapic(struct vcpu *, const struct kvm_lapic_state *, uint64_t tsc_deadline);
+/* BASE, which has the mode of the local APIC, goes first. */
+int kvm_chips_set_lapic(struct vcpu *, const struct kvm_lapic_state *, uint64_t base, uint64_t tsc_deadline);
+/* The time stamp counter's offset of struct x86_cpu, and the deadline that depends on it. */
+int kvm_chips_set_deadline(struct vcpu *, uint64_t tsc);
 int kvm_chips_get_pit(struct kvm_pit_state2 *);
 int kvm_chips_set_pit(const struct kvm_pit_state2 *);
-
-/* Write struct x86_cpu, and what our local APIC says of the processor's registers, to the kernel now; the vCPU stands still. 0 or -errno. */
-int kvm_push(struct vcpu *);
 
 /* ---- aside (kvm/aside.c): the processor does something for us between two instructions of the guest. Its own thread, machine lock held, struct
    x86_cpu complete; the guest goes on with that. 0 or -errno, logged. ---- */

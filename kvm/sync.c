@@ -172,7 +172,7 @@ static void fpu_get(struct x86_cpu *c, const struct kvm_state *s)
     memcpy(c->fpu + 512, &in_use, 8);
 }
 
-/* The parts of the interrupt controller that are registers of the processor. The kernel's own, once it has it, are what it was last seen with. */
+/* The parts of the interrupt controller that are registers of the processor. What the kernel's own has of them is its, once it has been loaded. */
 static void apic_put(struct kvm_cpu *k, struct kvm_state *s)
 {
     const struct vcpu_intc *ic = &k->vcpu->intc;
@@ -180,6 +180,7 @@ static void apic_put(struct kvm_cpu *k, struct kvm_state *s)
     if (!kvm_lapic_inside() || !k->apic_seen) {
         k->apic_base = ic->get_base ? ic->get_base(ic->opaque) : 0;
         k->cr8 = ic->get_tpr ? ic->get_tpr(ic->opaque) : 0;
+        k->apic_seen = true;
     }
     s->sregs.apic_base = k->apic_base;
     s->sregs.cr8 = k->cr8;
@@ -242,7 +243,6 @@ int kvm_state_get(struct kvm_cpu *k)
     c->cpl = c->cr0 & CR0_PE ? SEG_DPL(c->seg[X86_SS].attr) : 0;
     k->apic_base = s.sregs.apic_base;
     k->cr8 = s.sregs.cr8;
-    k->apic_seen = true;
     fpu_get(c, &s);
     mp_get(k, s.mp.mp_state);
     events_get(k, &s);

@@ -143,13 +143,6 @@ static void vcpu_reset(struct vcpu *v)
 
 static void vcpu_state_changed(struct vcpu *v) { ((struct kvm_cpu *)v->engine_data)->push = true; }
 
-int kvm_push(struct vcpu *v)
-{
-    struct kvm_cpu *k = v->engine_data;
-    k->apic_seen = false;
-    return kvm_state_put(k);
-}
-
 static void vcpu_free(struct vcpu *v)
 {
     struct kvm_cpu *k = v->engine_data;

@@ -58,7 +58,7 @@ else
             -kernel "$work/moving64" -device isa-debug-exit,iobase=0x501,iosize=1 -no-reboot -serial "file:$work/moving" -display none -monitor stdio \
             >"$work/moves" 2>"$work/err"
     status=$?
-    [ $status = 1 ] && grep -q 'does not give back' "$work/moves" && grep -q '^engine: kvm' "$work/moves" && grep -q '^ok moved' "$work/moving"
+    [ $status = 1 ] && grep -q 'does not give back' "$work/moves" && grep -q 'engine: kvm' "$work/moves" && grep -q '^ok moved' "$work/moving"
     verdict chips_not_given_back $? "status $status; $(grep -a FAIL "$work/moving") $(tail -n 1 "$work/err")"
 fi
 
@@ -81,7 +81,7 @@ mkfifo "$work/commands"
 # start OPTION...: the guest in the background, on a host without /dev/kvm; fd 3 is the monitor's input, $work/answers its output
 start() {
     : >"$work/answers"
-    timeout -k 5 "$(limit 200)" env LD_PRELOAD="$work/shim.so" KVM_SHIM_OPEN=2 "$duet" -accel "$accel" -m 256 -kernel "$guest/vmlinuz-cloud" \
+    timeout -k 5 "$(limit 200)" env LD_PRELOAD="$work/shim.so" KVM_SHIM_OPEN=2 "$duet" -accel "$accel" -m 512 -kernel "$guest/vmlinuz-cloud" \
         -initrd "$guest/initrd-cloud.gz" -display none -no-reboot -append "console=ttyS0 quiet panic=-1 duet.nonet duet.run=switching.sh" -drive "file=$work/disk.img,if=virtio,format=raw" \
         -serial "file:$work/serial" -monitor stdio "$@" <"$work/commands" >"$work/answers" 2>"$work/stderr" &
     pid=$!
@@ -146,18 +146,18 @@ answers cont "info status" "VM status: running"
 
 while kill -0 "$pid" 2>/dev/null && ! grep -aq DUET-RESULT "$work/serial"; do
     echo "accel interp" >&3
-    sleep 0.2
+    sleep 0.05
     echo "accel tcg" >&3
-    sleep 0.3
+    sleep 0.1
 done
 exec 3>&-
 wait "$pid"
 status=$?
 tr -d '\r' <"$work/serial" >"$work/console"
 moves=$(grep -c ' -> .* ms' "$work/answers")
-echo "# $moves moves, median $(median "$work/answers") ms"
-[ "$moves" -ge 20 ]
+[ "$moves" -ge 100 ]
 verdict moves $? "only $moves moves"
+quick linux "$work/answers"
 [ $status = 0 ] && grep -q 'DUET-RESULT: ok' "$work/console"
 verdict guest $? "status $status; $(tail -n 2 "$work/console" | tr '\n' ' ')$(tail -n 1 "$work/stderr")"
 # sums NAME ROUNDS CONSOLE: the guest has said what the host finds
@@ -180,9 +180,11 @@ e2fsck -fn "$work/disk.img" >"$work/fsck" 2>&1
 verdict file_system $? "$(tail -n 1 "$work/fsck")"
 
 # ---- nested: between a KVM with hardware behind it and the translator ----
+# The outer machine is this program's: QEMU 7.2 forgets the interrupt shadow at VMRUN, so that its guests miss wake-ups when they are entered anew often.
 
-if ! command -v qemu-system-x86_64 >/dev/null || [ -z "$(find "$guest/cloud/lib/modules" -name kvm-amd.ko)" ]; then
-    skip nested "no qemu-system-x86_64 for the outer machine, or no kvm-amd module for it"
+make_kernel moving64 -DTICKS=19 || fail moving64 "cannot build it: $(tail -n 1 "$work/moving64.log")"
+if [ -z "$(find "$guest/cloud/lib/modules" -name kvm-amd.ko)" ]; then
+    skip nested "no kvm-amd module for the outer machine"
     exit 0
 fi
 rm -f "$work/disk.img"
@@ -192,7 +194,7 @@ if ! tests/guest/mknested.sh "$duet" "$work/outer.gz" tests/guest/nested_switch.
     fail nested "cannot make the outer initrd: $(tail -n 1 "$work/mknested.log")"
     exit 0
 fi
-timeout -k 5 "$(limit 250)" qemu-system-x86_64 -accel tcg -cpu max -m 1024 -nographic -no-reboot -nic none -kernel "$guest/vmlinuz-cloud" \
+timeout -k 5 "$(limit 350)" "$duet" -accel tcg -cpu max,+svm -m 1024 -nographic -no-reboot -kernel "$guest/vmlinuz-cloud" \
     -initrd "$work/outer.gz" -append 'console=ttyS0 panic=-1 quiet mitigations=off' </dev/null >"$work/outer.raw" 2>"$work/outer.err"
 status=$?
 tr -d '\r' <"$work/outer.raw" >"$work/outer"

@@ -12,6 +12,7 @@
 #include "vmm/kvm_pit.h"
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 enum { MSI_LEVEL = 0xc000, ALL_PINS = (1 << IOAPIC_PINS) - 1 };
 
@@ -173,11 +174,17 @@ static void apic_in(struct lapic *l, const struct kvm_lapic_state *s, int64_t no
 static int lapic_load_one(struct lapic *l)
 {
     struct kvm_lapic_state s;
-    int ret = kvm_push(l->vcpu);
 
     apic_out(l, &s);
     l->extint = 0;                                                      /* the PIC still asks */
-    return ret < 0 ? ret : kvm_chips_set_lapic(l->vcpu, &s, l->tsc_deadline);
+    return kvm_chips_set_lapic(l->vcpu, &s, l->base, l->tsc_deadline);
+}
+
+static int64_t host_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * (int64_t)NS_PER_SEC + ts.tv_nsec;
 }
 
 static uint32_t reg(const struct kvm_lapic_state *s, unsigned at)
@@ -187,30 +194,30 @@ static uint32_t reg(const struct kvm_lapic_state *s, unsigned at)
     return v;
 }
 
-/* Two looks with a turn in between: if no timer has run down from the first to the second, the second has every interrupt of before. */
+/* Two looks with a turn in between: if no timer has run down from the first to the second, the second has every interrupt of before. One that has run
+   down by the clock may still wait for the host's timer interrupt, which comes before that of a sleep. */
 static int lapic_fetch_one(struct lapic *l)
 {
-    struct clock *clock = m->vm->clock;
     struct kvm_lapic_state s;
-    int64_t now = 0;
     int ret = 0;
 
     for (int tries = 0; tries < 50 && ret >= 0; tries++) {
-        int64_t first = clock_ns(clock);
+        int64_t first = host_ns();
         if ((ret = kvm_chips_get_lapic(l->vcpu, &s, &l->base, &l->tsc_deadline)) < 0)
             break;
         uint32_t left = reg(&s, REG_CURRENT), initial = reg(&s, REG_INITIAL);
+        if (initial && !left)
+            nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
         if ((ret = kvm_aside_turn(l->vcpu)) < 0 || (ret = kvm_chips_get_lapic(l->vcpu, &s, &l->base, &l->tsc_deadline)) < 0)
             break;
-        now = clock_ns(clock);
         uint32_t mode = reg(&s, REG_TIMER) >> 17 & 3;
         memcpy(&l->divide, s.regs + REG_DIVIDE, 4);
         if (!initial || mode > PERIODIC || (mode == ONE_SHOT && !left == !reg(&s, REG_CURRENT)) ||
-            (mode == PERIODIC && now - first < (int64_t)left << divider_shift(l)))
+            (mode == PERIODIC && host_ns() - first < (int64_t)left << divider_shift(l)))
             break;
     }
     if (ret >= 0)
-        apic_in(l, &s, now);
+        apic_in(l, &s, clock_ns(m->vm->clock));
     return ret;
 }
 
@@ -221,7 +228,7 @@ static void lapic_still(struct lapic *l)
 
     apic_out(l, &s);
     memset(s.regs + REG_INITIAL, 0, 4);
-    kvm_chips_set_lapic(l->vcpu, &s, 0);
+    kvm_chips_set_lapic(l->vcpu, &s, l->base, 0);
 }
 
 /* ---- wires: to the kernel or to our models, wherever the chips are ---- */
@@ -354,6 +361,20 @@ int kvm_models_load(void)
     return kvm_pit_load(m);
 }
 
+/* Does the kernel give what will be asked of it? Afterwards there is no way back. */
+static int try_all(bool on)
+{
+    struct kvm_lapic_state s;
+    struct kvm_pit_state2 p;
+    struct kvm_irqchip k;
+    uint64_t base, deadline;
+    int ret = kvm_chips_get_lapic(m->vm->vcpus[0], &s, &base, &deadline);
+
+    for (unsigned chip = KVM_IRQCHIP_PIC_MASTER; on && chip <= KVM_IRQCHIP_IOAPIC && ret >= 0; chip++)
+        ret = kvm_chips_get(&k, chip);
+    return ret < 0 || !on ? ret : kvm_chips_get_pit(&p);
+}
+
 /* Leaves the kernel's PIT standing still. */
 static int fetch(bool pit, int64_t *since)
 {
@@ -362,8 +383,11 @@ static int fetch(bool pit, int64_t *since)
 
     if (ret >= 0 && pit)
         ret = kvm_pit_fetch(m, since);
+    bool still = ret >= 0 && pit;
     for (int i = 0; i < m->apics->n && ret >= 0; i++)
         ret = lapic_fetch_one(m->apics->apics[i]);
+    if (ret < 0 && still)
+        kvm_pit_load(m);
     int end = kvm_aside_end(v);
     return ret < 0 ? ret : end;
 }
@@ -395,14 +419,10 @@ int kvm_models_leave(void)
 {
     bool on = place == KVM_CHIPS_ON;
     int64_t since = clock_ns(m->vm->clock);
-    int ret = place == KVM_CHIPS_OFF ? 0 : fetch(on, &since);
+    int ret = place == KVM_CHIPS_OFF ? 0 : try_all(on);
 
-    if (place == KVM_CHIPS_OFF)
-        return 0;
-    if (ret < 0 || (on && ((ret = pic_fetch()) < 0 || (ret = ioapic_fetch()) < 0))) {
-        kvm_models_load();
+    if (place == KVM_CHIPS_OFF || ret < 0 || (ret = fetch(on, &since)) < 0 || (on && ((ret = pic_fetch()) < 0 || (ret = ioapic_fetch()) < 0)))
         return ret;
-    }
     for (int i = 0; i < m->apics->n; i++)
         lapic_still(m->apics->apics[i]);
     resume(on, since);
@@ -426,6 +446,14 @@ int kvm_models_take(void)
     if ((ret = kvm_models_load()) < 0)
         resume(to == KVM_CHIPS_ON, now);
     return ret;
+}
+
+void kvm_models_go(void)
+{
+    for (int i = 0; place != KVM_CHIPS_OFF && i < m->apics->n; i++) {
+        if (m->apics->apics[i]->tsc_deadline)
+            kvm_chips_set_deadline(m->apics->apics[i]->vcpu, m->apics->apics[i]->tsc_deadline);
+    }
 }
 
 /* ---- saving and loading while the kernel has them ---- */

@@ -31,4 +31,6 @@ int kvm_models_load(void);
 /* The machine moves to or from KVM, whose vCPU is the connected one, at rest, its state complete. 0 or -errno (logged): then they are where they were. */
 int kvm_models_take(void);
 int kvm_models_leave(void);
+/* After kvm_models_take: the guest's time goes on, and the time stamp counter has another offset. */
+void kvm_models_go(void);
 #endif

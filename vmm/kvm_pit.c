@@ -12,7 +12,7 @@
 #include <time.h>
 
 enum { HPET_LEGACY = 2, PIT_UNSET = 0xff, RW_LOW_BYTE = 1, RW_HIGH_BYTE, RW_WORD_LOW, RW_WORD_HIGH, LATCH_ALL_OF_0 = 0xc2, WRAP = 65536,
-    NEAR_NS = 1000000 };
+    NEAR_NS = 2000000 };
 
 static bool pit_off;                          /* the HPET has taken the PIT's place */
 static struct { struct timer timer; struct kvm_models *m; struct kvm_pit_channel_state was; } first_edge;
@@ -198,6 +198,7 @@ static int64_t to_edge(const struct pit_channel *c, int64_t at)
     return since < period ? period - since : CLOCK_NEVER;
 }
 
+/* The sleep at the end lets the host's timer interrupt come that the last edge may still wait for. */
 static int read_phase_between_edges(struct kvm_models *m, int64_t *at)
 {
     const struct pit_channel *c = &m->pit->ch[0];
@@ -207,9 +208,9 @@ static int read_phase_between_edges(struct kvm_models *m, int64_t *at)
     for (int tries = 0; tries < 5 && ret >= 0; tries++) {
         if ((ret = read_phase(m, at)) < 0 || (left = to_edge(c, *at)) > near)
             break;
-        left += 20000;
-        nanosleep(&(struct timespec){ .tv_nsec = left }, NULL);
+        nanosleep(&(struct timespec){ .tv_nsec = left + 20000 }, NULL);
     }
+    nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
     return ret;
 }
 
@@ -225,6 +226,19 @@ static void keep_first_edge(struct pit_channel *c, int64_t *since)
         return;
     c->start = edge - ns_of(c->count);
     *since = MIN(*since, edge - 1);
+}
+
+/* Stops the kernel's timer. 1: it has made its edge just before, as the PIC shows; 0: it has not. */
+static int stop(struct kvm_pit_state2 *s)
+{
+    struct kvm_irqchip before, after;
+    int ret;
+
+    s->flags |= KVM_PIT_FLAGS_HPET_LEGACY;
+    if ((ret = kvm_chips_get(&before, KVM_IRQCHIP_PIC_MASTER)) < 0 || (ret = kvm_chips_set_pit(s)) < 0 ||
+        (ret = kvm_chips_get(&after, KVM_IRQCHIP_PIC_MASTER)) < 0)
+        return ret;
+    return after.chip.pic.irr & ~before.chip.pic.irr & 1;
 }
 
 int kvm_pit_fetch(struct kvm_models *m, int64_t *since)
@@ -243,9 +257,11 @@ int kvm_pit_fetch(struct kvm_models *m, int64_t *since)
         return 0;
     if ((ret = read_latched(m->vm->vcpus[0], &s.channels[0])) < 0 || (ret = read_phase_between_edges(m, since)) < 0)
         return ret;
+    int64_t edge = to_edge(&m->pit->ch[0], *since);
+    if ((ret = stop(&s)) > 0 && edge != CLOCK_NEVER)
+        *since += edge;
     keep_first_edge(&m->pit->ch[0], since);
-    s.flags |= KVM_PIT_FLAGS_HPET_LEGACY;
-    return kvm_chips_set_pit(&s);
+    return MIN(ret, 0);
 }
 
 /* ---- the HPET ---- */

@@ -10,6 +10,7 @@
 #include "kvm/kvm.h"
 #include "vmm/engines.h"
 #include "vmm/kvm_chips.h"
+#include "vmm/rest.h"
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
 #include <errno.h>
@@ -172,7 +173,6 @@ static int move(struct vm *vm, const struct engine *to, char *why, size_t len)
         return refused(why, len, "give back", ret);
     carry(there->cpu, from->cpu);
     enter(v, there);
-    to->vcpu_state_changed(v);
     if (to != &kvm_engine) {
         pdptes_in(vm, v->cpu);
     } else if ((ret = kvm_models_take()) < 0) {
@@ -182,22 +182,14 @@ static int move(struct vm *vm, const struct engine *to, char *why, size_t len)
     return 0;
 }
 
-int switch_engine(struct vm *vm, const struct options *opt, const char *name, char *why, size_t len)
+/* Both engines stand still, and so does the guest's time: to the guest a move takes none. */
+static int move_frozen(struct vm *vm, const struct engine *to, char *why, size_t len)
 {
-    const struct engine *to = engine_named(name);
     struct vcpu *v = vm->vcpus[0];
-    int ret = 0;
+    int ret = home_of(to) == home_of(vm->engine) ? 0 : move(vm, to, why, len);
 
-    if (!to || to == vm->engine) {
-        snprintf(why, len, to ? "%s runs the machine already" : "there is no engine '%s' (tcg, interp, kvm)", name);
-        return -EINVAL;
-    }
-    if (home_of(to) != home_of(vm->engine)) {
-        if (to == &kvm_engine && (ret = kvm_would_do(opt->kvm_emulated || !strcmp(name, take_slow), why, len)) < 0)
-            return ret;
-        if ((ret = can_move(vm, to, why, len)) < 0 || (ret = move(vm, to, why, len)) < 0)
-            return ret;
-    }
+    if (ret < 0)
+        return ret;
     if ((ret = engine_tcg_take_over(v, to)) < 0) {
         snprintf(why, len, "the interpreter cannot start: %s", strerror(-ret));
         return ret;
@@ -206,4 +198,25 @@ int switch_engine(struct vm *vm, const struct options *opt, const char *name, ch
     vcpu_set_pending(v, VCPU_WORK);
     to->vcpu_state_changed(v);
     return 0;
+}
+
+int switch_engine(struct vm *vm, const struct options *opt, const char *name, char *why, size_t len)
+{
+    const struct engine *to = engine_named(name);
+    int ret = 0;
+
+    if (!to || to == vm->engine) {
+        snprintf(why, len, to ? "%s runs the machine already" : "there is no engine '%s' (tcg, interp, kvm)", name);
+        return -EINVAL;
+    }
+    if (to == &kvm_engine && !home_of(to)->cpu && (ret = kvm_would_do(opt->kvm_emulated || !strcmp(name, take_slow), why, len)) < 0)
+        return ret;
+    if (home_of(to) != home_of(vm->engine) && (ret = can_move(vm, to, why, len)) < 0)
+        return ret;
+    rest_freeze(vm);
+    ret = move_frozen(vm, to, why, len);
+    rest_thaw(vm);
+    if (!ret && to == &kvm_engine)
+        kvm_models_go();
+    return ret;
 }
