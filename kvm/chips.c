@@ -122,14 +122,26 @@ int kvm_chips_get_lapic(struct vcpu *v, struct kvm_lapic_state *s, uint64_t *bas
     return kvm_do(k->fd, "KVM_GET_LAPIC", KVM_GET_LAPIC, s);
 }
 
-int kvm_chips_set_lapic(struct vcpu *v, const struct kvm_lapic_state *s, uint64_t tsc_deadline)
+int kvm_chips_set_deadline(struct vcpu *v, uint64_t tsc)
 {
     struct kvm_cpu *k = v->engine_data;
-    int ret = kvm_do(k->fd, "KVM_SET_LAPIC", KVM_SET_LAPIC, (void *)s);
+    int ret = kvm_tsc_put(k);
+    return ret < 0 ? ret : kvm_msr_one(k, KVM_SET_MSRS, 0x6e0, &tsc);
+}
 
-    if (ret >= 0 && tsc_deadline)
-        ret = kvm_msr_one(k, KVM_SET_MSRS, 0x6e0, &tsc_deadline);
-    return ret;
+int kvm_chips_set_lapic(struct vcpu *v, const struct kvm_lapic_state *s, uint64_t base, uint64_t tsc_deadline)
+{
+    struct kvm_cpu *k = v->engine_data;
+    struct kvm_sregs sregs;
+    int ret = kvm_do(k->fd, "KVM_GET_SREGS", KVM_GET_SREGS, &sregs);
+
+    sregs.apic_base = base;
+    k->apic_seen = false;
+    if (ret < 0 || (ret = kvm_do(k->fd, "KVM_SET_SREGS", KVM_SET_SREGS, &sregs)) < 0)
+        return ret;
+    ret = kvm_do(k->fd, "KVM_SET_LAPIC", KVM_SET_LAPIC, (void *)s);
+
+    return ret < 0 || !tsc_deadline ? ret : kvm_chips_set_deadline(v, tsc_deadline);
 }
 
 int kvm_chips_get_pit(struct kvm_pit_state2 *s) { return kvm_do(kvm_host.vm_fd, "KVM_GET_PIT2", KVM_GET_PIT2, s); }

@@ -38,6 +38,8 @@ static const uint32_t empty_leaves[] = { 0xa, 0x12, 0x14, 0x1d, 0x1e, 0x1f, 0x80
                         BIT(KVM_FEATURE_PV_SEND_IPI) | BIT(KVM_FEATURE_PV_SCHED_YIELD) | BIT(KVM_FEATURE_ASYNC_PF_INT))
 #define PV_KEPT (BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) | BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_STEAL_TIME) | \
                  BIT(KVM_FEATURE_PV_TLB_FLUSH) | BIT(KVM_FEATURE_POLL_CONTROL) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT) | PV_NEEDS_LAPIC)
+/* What a guest can use that may find itself without KVM at any moment: nothing that asks the kernel to act, or to report later. */
+#define PV_MOVABLE (BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) | BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 #define APIC_BUS_KHZ 1000000u
 
 static bool passthrough;                       /* -cpu host */
@@ -120,7 +122,7 @@ static void add_hypervisor(struct kvm_cpuid2 *c)
     uint32_t id[4] = { 0x40000010 }, features[4] = { 0 }, rates[4] = { (uint32_t)(x86_tsc_hz() / 1000), APIC_BUS_KHZ };
 
     memcpy(&id[1], "KVMKVMKVM\0\0\0", 12);
-    features[EAX] = e ? e->eax & PV_KEPT & (kvm_lapic_inside() ? ~0u : ~(uint32_t)PV_NEEDS_LAPIC) : 0;
+    features[EAX] = e ? e->eax & (passthrough ? PV_KEPT : PV_MOVABLE) & (kvm_lapic_inside() ? ~0u : ~(uint32_t)PV_NEEDS_LAPIC) : 0;
     add(c, KVM_CPUID_SIGNATURE, 0, false, id);
     add(c, KVM_CPUID_FEATURES, 0, false, features);
     add(c, 0x40000010, 0, false, rates);

@@ -27,7 +27,8 @@ struct kvm_cpu {
     bool push;                           /* cpu is newer than the kernel's registers */
     bool inside;                         /* about to be, or in, KVM_RUN: kicks need a signal; atomic */
     bool stepped;                        /* a debug exit has come (debug.c) */
-    uint64_t apic_base;
+    bool apic_seen;                      /* apic_base and cr8 are those of the kernel's local APIC, not our model's */
+    uint64_t apic_base, cr8;
 };
 
 /* ioctl that says what went wrong; 0 or more, or -errno. TRY: silent. */
@@ -43,6 +44,7 @@ int kvm_cpuid_set(struct kvm_cpu *);
 /* memory.c */
 int kvm_memory_init(struct vm *);
 void kvm_memory_update(void);
+#define KVM_PRIVATE_SLOT 256             /* the first number that memory.c does not use */
 /* doorbell.c */
 void kvm_doorbells_init(struct vm *);
 /* sync.c: all of struct x86_cpu to the kernel and back. 0 or -errno. */

@@ -34,13 +34,22 @@ void kvm_chips_on_eoi(void (*end)(void *opaque, uint8_t vector), void *opaque);
 int kvm_chips_get(struct kvm_irqchip *, unsigned chip);
 int kvm_chips_set(struct kvm_irqchip *);
 int kvm_chips_get_lapic(struct vcpu *, struct kvm_lapic_state *, uint64_t *base, uint64_t *tsc_deadline);
-/* After kvm_push: the mode of the local APIC is part of the vCPU's registers. */
-int kvm_chips_set_lapic(struct vcpu *, const struct kvm_lapic_state *, uint64_t tsc_deadline);
+/* BASE, which has the mode of the local APIC, goes first. */
+int kvm_chips_set_lapic(struct vcpu *, const struct kvm_lapic_state *, uint64_t base, uint64_t tsc_deadline);
+/* The time stamp counter's offset of struct x86_cpu, and the deadline that depends on it. */
+int kvm_chips_set_deadline(struct vcpu *, uint64_t tsc);
 int kvm_chips_get_pit(struct kvm_pit_state2 *);
 int kvm_chips_set_pit(const struct kvm_pit_state2 *);
 
-/* Write struct x86_cpu to the kernel now rather than when the vCPU runs next; it stands still. 0 or -errno. */
-int kvm_push(struct vcpu *);
+/* ---- aside (kvm/aside.c): the processor does something for us between two instructions of the guest. Its own thread, machine lock held, struct
+   x86_cpu complete; the guest goes on with that. 0 or -errno, logged. ---- */
+int kvm_aside_begin(struct vcpu *);
+int kvm_aside_end(struct vcpu *);
+/* One entry: timers of the local APIC that have run down become interrupts, ends of interrupts are reported. */
+int kvm_aside_turn(struct vcpu *);
+/* A port of a chip in the kernel. */
+int kvm_aside_out(struct vcpu *, uint16_t port, uint8_t val);
+int kvm_aside_in(struct vcpu *, uint16_t port, uint8_t *val);
 
 /* ---- debugging (kvm/debug.c) ---- */
 /* One instruction with the device accesses that belong to it; struct x86_cpu is complete afterwards. On the vCPU's thread. 0 or -errno. */

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SLOTS 256
+#define MAX_SLOTS KVM_PRIVATE_SLOT
 #define MIB 0x100000ull
 
 struct slot { gpa_t start; uint64_t size; uint8_t *host; bool rom, keep; };

@@ -152,8 +152,10 @@ static void events_get(struct kvm_cpu *k, const struct kvm_state *s)
         c->exc_vector = e->interrupt.nr;
         c->exc_next_rip = c->rip;
     }
-    if (e->nmi.pending || e->nmi.injected)
+    if (e->nmi.pending || e->nmi.injected) {          /* ours from now on: the kernel has to forget it */
         vcpu_set_pending(k->vcpu, VCPU_NMI);
+        k->push = true;
+    }
 }
 
 static void fpu_put(const struct x86_cpu *c, struct kvm_state *s)
@@ -170,12 +172,18 @@ static void fpu_get(struct x86_cpu *c, const struct kvm_state *s)
     memcpy(c->fpu + 512, &in_use, 8);
 }
 
-/* The parts of the interrupt controller that are registers of the processor. */
+/* The parts of the interrupt controller that are registers of the processor. What the kernel's own has of them is its, once it has been loaded. */
 static void apic_put(struct kvm_cpu *k, struct kvm_state *s)
 {
     const struct vcpu_intc *ic = &k->vcpu->intc;
-    k->apic_base = s->sregs.apic_base = ic->get_base ? ic->get_base(ic->opaque) : 0;
-    s->sregs.cr8 = ic->get_tpr ? ic->get_tpr(ic->opaque) : 0;
+
+    if (!kvm_lapic_inside() || !k->apic_seen) {
+        k->apic_base = ic->get_base ? ic->get_base(ic->opaque) : 0;
+        k->cr8 = ic->get_tpr ? ic->get_tpr(ic->opaque) : 0;
+        k->apic_seen = true;
+    }
+    s->sregs.apic_base = k->apic_base;
+    s->sregs.cr8 = k->cr8;
 }
 
 static unsigned mp_put(const struct kvm_cpu *k)
@@ -234,6 +242,7 @@ int kvm_state_get(struct kvm_cpu *k)
     x86_set_rflags(c, s.regs.rflags);
     c->cpl = c->cr0 & CR0_PE ? SEG_DPL(c->seg[X86_SS].attr) : 0;
     k->apic_base = s.sregs.apic_base;
+    k->cr8 = s.sregs.cr8;
     fpu_get(c, &s);
     mp_get(k, s.mp.mp_state);
     events_get(k, &s);

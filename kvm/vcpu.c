@@ -138,10 +138,10 @@ static void vcpu_reset(struct vcpu *v)
     x86_reset(&k->cpu);
     k->cpu.wait_sipi = v->halted = v->id != 0;
     k->push = true;
+    k->apic_seen = false;
 }
 
 static void vcpu_state_changed(struct vcpu *v) { ((struct kvm_cpu *)v->engine_data)->push = true; }
-int kvm_push(struct vcpu *v) { return kvm_state_put(v->engine_data); }
 
 static void vcpu_free(struct vcpu *v)
 {
@@ -198,6 +198,26 @@ static int inject_nmi(struct kvm_cpu *k)
     return kvm_do(k->fd, "KVM_NMI", KVM_NMI, NULL);
 }
 
+/* The kernel hides a vector that KVM_INTERRUPT has given its local APIC until the guest is entered; among the events we see it if that fails. Those do
+   not end a halt. */
+static int give_vector(struct kvm_cpu *k, uint8_t vector)
+{
+    struct kvm_interrupt i = { .irq = vector };
+    struct kvm_mp_state mp = { KVM_MP_STATE_RUNNABLE };
+    struct kvm_vcpu_events e;
+    int ret;
+
+    if (!kvm_lapic_inside())
+        return kvm_do(k->fd, "KVM_INTERRUPT", KVM_INTERRUPT, &i);
+    if ((ret = kvm_do(k->fd, "KVM_SET_MP_STATE", KVM_SET_MP_STATE, &mp)) < 0 ||
+        (ret = kvm_do(k->fd, "KVM_GET_VCPU_EVENTS", KVM_GET_VCPU_EVENTS, &e)) < 0)
+        return ret;
+    e.interrupt.injected = 1;
+    e.interrupt.nr = vector;
+    e.interrupt.soft = 0;
+    return kvm_do(k->fd, "KVM_SET_VCPU_EVENTS", KVM_SET_VCPU_EVENTS, &e);
+}
+
 /* A vector of our models, if the guest takes it now; else ask to come out as soon as it does. */
 static int inject(struct kvm_cpu *k)
 {
@@ -207,8 +227,7 @@ static int inject(struct kvm_cpu *k)
 
     if (r->ready_for_interrupt_injection) {
         int vector = v->intc.ack(v->intc.opaque);
-        struct kvm_interrupt i = { .irq = (uint32_t)vector };
-        if (vector >= 0 && (ret = kvm_do(k->fd, "KVM_INTERRUPT", KVM_INTERRUPT, &i)) >= 0)
+        if (vector >= 0 && (ret = give_vector(k, (uint8_t)vector)) >= 0)
             r->ready_for_interrupt_injection = 0;
     }
     v->halted = false;

@@ -1,20 +1,26 @@
 /*
- * Our models of the interrupt controllers and the PIT, and the kernel's (vmm/kvm_chips.h): field by field both ways.
+ * Our models of the interrupt controllers, and the kernel's (vmm/kvm_chips.h): field by field both ways, and the wires that lead to either.
  *
- * ON: PIC, I/O APIC, local APICs and PIT are the kernel's. SPLIT: the local APICs only; the I/O APIC model sends messages, and hears of EOIs through
- * the kernel. Invariants: a model whose chip is the kernel's gets no accesses and has no timer armed; its line levels are kept here, since
- * the kernel does not tell them apart from requests. Locks: machine lock. Linux arch/x86/include/uapi/asm/kvm.h.
+ * ON: PIC, I/O APIC, local APICs and PIT (vmm/kvm_pit.c) are the kernel's. SPLIT: the local APICs only; the I/O APIC model sends messages, and hears
+ * of EOIs through the kernel. Invariants: a model whose chip is the kernel's gets no accesses and has no timer armed; its line levels are kept here,
+ * since the kernel does not tell them apart from requests. Chips change their place while the vCPU is at rest: what has happened on one side is
+ * loaded by the other, and what falls due in between is the other's. Hazards: the kernel hides a local timer that has fired until a vCPU runs
+ * (kvm_aside_turn), and takes a high edge line for a new edge. Locks: machine lock. Linux arch/x86/include/uapi/asm/kvm.h.
  */
 #include "vmm/kvm_chips.h"
 #include "core/log.h"
+#include "vmm/kvm_pit.h"
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
-enum { HPET_LEGACY = 2, MSI_LEVEL = 0xc000, PIT_UNSET = 0xff, RW_LOW_BYTE = 1, RW_HIGH_BYTE, RW_WORD_LOW, RW_WORD_HIGH };
+enum { MSI_LEVEL = 0xc000, ALL_PINS = (1 << IOAPIC_PINS) - 1 };
 
-static struct kvm_models m;
-static bool pit_off;                          /* the HPET has taken the PIT's place */
+static struct kvm_models *m;
+static enum kvm_chips place;                  /* where the chips are now; OFF: with us */
+static int (*apic_ack)(void *opaque);
+static struct { void *dev; void (*post_load)(void *dev); } own[VM_MAX_VCPUS + 2];      /* the models' own */
+static unsigned n_own;
 
 enum kvm_chips kvm_chips_of(const struct vm *vm) { return vm->engine == &kvm_engine ? kvm_chips_place() : KVM_CHIPS_OFF; }
 
@@ -49,7 +55,7 @@ static int pic_load(void)
 {
     for (unsigned i = 0; i < 2; i++) {
         struct kvm_irqchip k = { .chip_id = i ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER };
-        pic_out(&m.pic->chip[i], &k.chip.pic, i);
+        pic_out(&m->pic->chip[i], &k.chip.pic, i);
         int ret = kvm_chips_set(&k);
         if (ret < 0)
             return ret;
@@ -57,42 +63,62 @@ static int pic_load(void)
     return 0;
 }
 
-static void pic_pre_save(void *dev)
+static int pic_fetch(void)
 {
     struct kvm_irqchip k;
 
     for (unsigned i = 0; i < 2; i++) {
-        if (kvm_chips_get(&k, i ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER) >= 0)
-            pic_in(&m.pic->chip[i], &k.chip.pic);
+        int ret = kvm_chips_get(&k, i ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER);
+        if (ret < 0)
+            return ret;
+        pic_in(&m->pic->chip[i], &k.chip.pic);
     }
+    return 0;
 }
 
 /* ---- I/O APIC ---- */
 
-static int ioapic_load(void)
+enum { RED_LEVEL = 1 << 15, RED_MASKED = 1 << 16 };
+
+/* An edge line that is high has been served already. */
+static int ioapic_load(uint64_t mask)
 {
     struct kvm_irqchip k = { .chip_id = KVM_IRQCHIP_IOAPIC };
     struct kvm_ioapic_state *s = &k.chip.ioapic;
 
     s->base_address = IOAPIC_BASE;
-    s->ioregsel = m.ioapic->index;
-    s->id = m.ioapic->id;
-    s->irr = m.ioapic->line;
-    for (int i = 0; i < IOAPIC_PINS; i++)
-        s->redirtbl[i].bits = m.ioapic->redir[i];
+    s->ioregsel = m->ioapic->index;
+    s->id = m->ioapic->id;
+    for (int i = 0; i < IOAPIC_PINS; i++) {
+        s->redirtbl[i].bits = m->ioapic->redir[i] | mask;
+        if (m->ioapic->redir[i] & RED_LEVEL)
+            s->irr |= m->ioapic->line & 1u << i;
+    }
     return kvm_chips_set(&k);
 }
 
-static void ioapic_pre_save(void *dev)
+static int ioapic_fetch(void)
 {
     struct kvm_irqchip k;
+    int ret = kvm_chips_get(&k, KVM_IRQCHIP_IOAPIC);
 
-    if (kvm_chips_get(&k, KVM_IRQCHIP_IOAPIC) < 0)
-        return;
-    m.ioapic->index = (uint8_t)k.chip.ioapic.ioregsel;
-    m.ioapic->id = (uint8_t)k.chip.ioapic.id;
+    if (ret < 0)
+        return ret;
+    m->ioapic->index = (uint8_t)k.chip.ioapic.ioregsel;
+    m->ioapic->id = (uint8_t)k.chip.ioapic.id;
     for (int i = 0; i < IOAPIC_PINS; i++)
-        m.ioapic->redir[i] = k.chip.ioapic.redirtbl[i].bits;
+        m->ioapic->redir[i] = k.chip.ioapic.redirtbl[i].bits;
+    return 0;
+}
+
+/* SPLIT: which messages' ends the kernel must tell us of, also of those sent before it had the local APIC. */
+static void watch_pins(void)
+{
+    for (int i = 0; i < IOAPIC_PINS; i++) {
+        uint64_t e = m->ioapic->redir[i];
+        if ((e & RED_LEVEL) && !(e & RED_MASKED))
+            kvm_chips_watch_eoi(LAPIC_BASE | (e >> 56) << 12 | (e >> 9 & 4), (uint32_t)(e & 0x7ff & ~0x800u) | MSI_LEVEL);
+    }
 }
 
 /* ---- local APICs ---- */
@@ -109,53 +135,50 @@ static const struct { uint16_t reg, field; } apic_regs[] = {
 #undef REG8
 #undef REG
 };
-enum { REG_ID = 0x20, REG_CURRENT = 0x390 };
+enum { REG_ID = 0x20, REG_TIMER = 0x320, REG_INITIAL = 0x380, REG_CURRENT = 0x390, REG_DIVIDE = 0x3e0 };
 
 static int divider_shift(const struct lapic *l) { return (int)(((l->divide & 3) | (l->divide >> 1 & 4)) + 1) & 7; }
-static bool periodic(const struct lapic *l) { return (l->lvt[LVT_TIMER] >> 17 & 3) == 1; }
+static unsigned timer_mode(const struct lapic *l) { return l->lvt[LVT_TIMER] >> 17 & 3; }
+enum { ONE_SHOT, PERIODIC };
 
-static uint32_t current_count(const struct lapic *l, int64_t now)
+static void apic_out(const struct lapic *l, struct kvm_lapic_state *s)
 {
-    int64_t period = (int64_t)l->initial_count << divider_shift(l), elapsed = now - l->timer_start;
+    uint32_t id = l->id << 24, current = lapic_current_count(l);
+    bool spent = l->timer_fired && timer_mode(l) == ONE_SHOT;          /* with an initial count it would fire again */
 
-    if (!period || l->timer_fired || l->lvt[LVT_TIMER] >> 18 & 1)
-        return 0;
-    if (periodic(l))
-        elapsed %= period;
-    return elapsed >= period ? 0 : (uint32_t)((period - elapsed) >> divider_shift(l));
+    memset(s, 0, sizeof(*s));
+    for (unsigned i = 0; i < ARRAY_SIZE(apic_regs); i++)
+        memcpy(s->regs + apic_regs[i].reg, (const char *)l + apic_regs[i].field, 4);
+    memcpy(s->regs + REG_ID, &id, 4);
+    current = MAX(current, 1u);                                         /* 0 means a whole period */
+    memcpy(s->regs + REG_CURRENT, &current, 4);
+    if (spent)
+        memset(s->regs + REG_INITIAL, 0, 4);
+}
+
+static void apic_in(struct lapic *l, const struct kvm_lapic_state *s, int64_t now)
+{
+    uint32_t current, spent = l->timer_fired ? l->initial_count : 0;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(apic_regs); i++)
+        memcpy((char *)l + apic_regs[i].field, s->regs + apic_regs[i].reg, 4);
+    memcpy(&l->id, s->regs + REG_ID, 4);
+    l->id >>= 24;
+    memcpy(&current, s->regs + REG_CURRENT, 4);
+    if (!l->initial_count && timer_mode(l) == ONE_SHOT)
+        l->initial_count = spent;
+    l->timer_start = now - ((int64_t)(l->initial_count - current) << divider_shift(l));
+    l->timer_fired = l->initial_count && !current && timer_mode(l) == ONE_SHOT;
 }
 
 static int lapic_load_one(struct lapic *l)
 {
-    struct kvm_lapic_state s = { 0 };
-    uint32_t id = l->id << 24, current = current_count(l, clock_ns(m.vm->clock));
-    int ret = kvm_push(l->vcpu);
-
-    for (unsigned i = 0; i < ARRAY_SIZE(apic_regs); i++)
-        memcpy(s.regs + apic_regs[i].reg, (char *)l + apic_regs[i].field, 4);
-    memcpy(s.regs + REG_ID, &id, 4);
-    memcpy(s.regs + REG_CURRENT, &current, 4);
-    return ret < 0 ? ret : kvm_chips_set_lapic(l->vcpu, &s, l->tsc_deadline);
-}
-
-static void lapic_pre_save(void *dev)
-{
-    struct lapic *l = dev;
     struct kvm_lapic_state s;
-    uint32_t current;
 
-    if (kvm_chips_get_lapic(l->vcpu, &s, &l->base, &l->tsc_deadline) < 0)
-        return;
-    for (unsigned i = 0; i < ARRAY_SIZE(apic_regs); i++)
-        memcpy((char *)l + apic_regs[i].field, s.regs + apic_regs[i].reg, 4);
-    memcpy(&l->id, s.regs + REG_ID, 4);
-    l->id >>= 24;
-    memcpy(&current, s.regs + REG_CURRENT, 4);
-    l->timer_start = clock_ns(m.vm->clock) - ((int64_t)(l->initial_count - current) << divider_shift(l));
-    l->timer_fired = l->initial_count && !current && !periodic(l);
+    apic_out(l, &s);
+    l->extint = 0;                                                      /* the PIC still asks */
+    return kvm_chips_set_lapic(l->vcpu, &s, l->base, l->tsc_deadline);
 }
-
-/* ---- PIT ---- */
 
 static int64_t host_ns(void)
 {
@@ -164,162 +187,335 @@ static int64_t host_ns(void)
     return ts.tv_sec * (int64_t)NS_PER_SEC + ts.tv_nsec;
 }
 
-static struct kvm_pit_channel_state channel_out(const struct pit_channel *c)
+static uint32_t reg(const struct kvm_lapic_state *s, unsigned at)
 {
-    bool word = c->rw == 3;
-    uint8_t first = word ? RW_WORD_LOW : c->rw;
-    return (struct kvm_pit_channel_state){ .count = c->count, .latched_count = c->latch, .count_latched = c->latched ? first : 0,
-        .status_latched = c->status_latched, .status = c->status, .read_state = word && c->read_hi ? RW_WORD_HIGH : first,
-        .write_state = word && c->write_hi ? RW_WORD_HIGH : first, .write_latch = c->write_low, .rw_mode = c->rw,
-        .mode = c->loaded ? c->mode : PIT_UNSET, .bcd = c->bcd, .gate = c->gate };
+    uint32_t v;
+    memcpy(&v, s->regs + at, 4);
+    return v;
 }
 
-static void channel_in(struct pit_channel *c, const struct kvm_pit_channel_state *s)
+/* Two looks with a turn in between: if no timer has run down from the first to the second, the second has every interrupt of before. One that has run
+   down by the clock may still wait for the host's timer interrupt, which comes before that of a sleep. */
+static int lapic_fetch_one(struct lapic *l)
 {
-    c->loaded = s->mode != PIT_UNSET;
-    if (c->loaded)
-        c->mode = s->mode;
-    c->count = s->count ? s->count : 65536;
-    c->reload = (uint16_t)s->count;
-    c->latch = s->latched_count;
-    c->latched = s->count_latched != 0;
-    c->status_latched = s->status_latched;
-    c->status = s->status;
-    c->read_hi = s->read_state == RW_WORD_HIGH;
-    c->write_hi = s->write_state == RW_WORD_HIGH;
-    c->write_low = s->write_latch;
-    c->rw = s->rw_mode ? s->rw_mode : c->rw;
-    c->bcd = s->bcd;
-    c->gate = s->gate;
-    c->next_count = 0;
-    c->start = clock_ns(m.vm->clock) - (host_ns() - s->count_load_time);
+    struct kvm_lapic_state s;
+    int ret = 0;
+
+    for (int tries = 0; tries < 50 && ret >= 0; tries++) {
+        int64_t first = host_ns();
+        if ((ret = kvm_chips_get_lapic(l->vcpu, &s, &l->base, &l->tsc_deadline)) < 0)
+            break;
+        uint32_t left = reg(&s, REG_CURRENT), initial = reg(&s, REG_INITIAL);
+        if (initial && !left)
+            nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
+        if ((ret = kvm_aside_turn(l->vcpu)) < 0 || (ret = kvm_chips_get_lapic(l->vcpu, &s, &l->base, &l->tsc_deadline)) < 0)
+            break;
+        uint32_t mode = reg(&s, REG_TIMER) >> 17 & 3;
+        memcpy(&l->divide, s.regs + REG_DIVIDE, 4);
+        if (!initial || mode > PERIODIC || (mode == ONE_SHOT && !left == !reg(&s, REG_CURRENT)) ||
+            (mode == PERIODIC && host_ns() - first < (int64_t)left << divider_shift(l)))
+            break;
+    }
+    if (ret >= 0)
+        apic_in(l, &s, clock_ns(m->vm->clock));
+    return ret;
 }
 
-static int pit_load(void)
+/* The kernel's timers need not run on. */
+static void lapic_still(struct lapic *l)
 {
-    struct kvm_pit_state2 s = { .flags = (m.hpet->config & HPET_LEGACY ? KVM_PIT_FLAGS_HPET_LEGACY : 0) |
-                                         (m.pit->speaker & 2 ? KVM_PIT_FLAGS_SPEAKER_DATA_ON : 0) };
+    struct kvm_lapic_state s;
 
-    pit_off = m.hpet->config & HPET_LEGACY;
-    for (int i = 0; i < 3; i++)
-        s.channels[i] = channel_out(&m.pit->ch[i]);
-    return kvm_chips_set_pit(&s);
+    apic_out(l, &s);
+    memset(s.regs + REG_INITIAL, 0, 4);
+    kvm_chips_set_lapic(l->vcpu, &s, l->base, 0);
 }
 
-static void pit_pre_save(void *dev)
+/* ---- wires: to the kernel or to our models, wherever the chips are ---- */
+
+static void kernel_line(struct kvm_models *at, int n, int level)
 {
-    struct kvm_pit_state2 s;
+    uint32_t pin = 1u << (n ? n : 2);
 
-    if (kvm_chips_get_pit(&s) < 0)
-        return;
-    for (int i = 0; i < 3; i++)
-        channel_in(&m.pit->ch[i], &s.channels[i]);
-    m.pit->speaker = (uint8_t)((m.pit->speaker & 12) | (s.channels[2].gate ? 1 : 0) | (s.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON ? 2 : 0));
-}
-
-/* ---- wires ---- */
-
-/* The HPET drives its output 0 whenever legacy replacement comes or goes: then the kernel's PIT must stop or start to drive it. */
-static void follow_hpet(void)
-{
-    struct kvm_pit_state2 s;
-    bool off = m.hpet && (m.hpet->config & HPET_LEGACY);
-
-    if (off == pit_off || kvm_chips_get_pit(&s) < 0)
-        return;
-    pit_off = off;
-    s.flags = (s.flags & ~(uint32_t)KVM_PIT_FLAGS_HPET_LEGACY) | (off ? KVM_PIT_FLAGS_HPET_LEGACY : 0);
-    kvm_chips_set_pit(&s);
+    if (n < 16 && n != 2) {
+        struct pic_chip *c = &at->pic->chip[n >> 3];
+        c->line = (uint8_t)(level ? c->line | 1u << (n & 7) : c->line & ~(1u << (n & 7)));
+    }
+    at->ioapic->line = level ? at->ioapic->line | pin : at->ioapic->line & ~pin;
+    if (n == 0)
+        kvm_pit_follow_hpet(at);
+    kvm_chips_line(n, level);
 }
 
 static void gsi_set(void *opaque, int n, int level)
 {
-    uint32_t pin = 1u << (n ? n : 2);
+    struct kvm_models *at = opaque;
 
-    if (!m.vm)
+    if (place == KVM_CHIPS_ON) {
+        kernel_line(at, n, level);
         return;
-    if (n < 16 && n != 2) {
-        struct pic_chip *c = &m.pic->chip[n >> 3];
-        c->line = (uint8_t)(level ? c->line | 1u << (n & 7) : c->line & ~(1u << (n & 7)));
     }
-    m.ioapic->line = level ? m.ioapic->line | pin : m.ioapic->line & ~pin;
-    if (n == 0)
-        follow_hpet();
-    kvm_chips_line(n, level);
+    if (n < 16)
+        irq_set(pic_irq(at->pic, n), level);
+    irq_set(ioapic_irq(at->ioapic, n ? n : 2), level);
 }
 
-struct irq kvm_models_gsi(int n) { return (struct irq){ gsi_set, NULL, n }; }
+struct irq kvm_models_gsi(struct kvm_models *at, int n) { return (struct irq){ gsi_set, at, n }; }
 
-static void intr_set(void *opaque, int n, int level) { vcpu_set_intr(((struct vm *)opaque)->vcpus[0], level); }
-struct irq kvm_models_intr(struct vm *vm) { return (struct irq){ intr_set, vm, 0 }; }
+/* SPLIT: the kernel's local APIC does not know LINT0's level; we inject what the PIC has. */
+static void intr_set(void *opaque, int n, int level)
+{
+    struct kvm_models *at = opaque;
+
+    if (place == KVM_CHIPS_OFF)
+        irq_set(apic_bus_pic_irq(at->apics), level);
+    else
+        at->apics->pic_level = level;
+    if (place == KVM_CHIPS_SPLIT)
+        vcpu_set_intr(at->vm->vcpus[0], level);
+}
+
+struct irq kvm_models_intr(struct kvm_models *at) { return (struct irq){ intr_set, at, 0 }; }
 
 static int split_ack(void *opaque)
 {
     machine_lock();
-    int vector = pic_ack(m.pic);
+    int vector = pic_ack(m->pic);
     machine_unlock();
     return vector;
 }
 
-void kvm_models_msi(void *opaque, uint64_t addr, uint32_t data) { kvm_chips_msi(addr, data); }
+void kvm_models_msi(void *opaque, uint64_t addr, uint32_t data)
+{
+    struct kvm_models *at = opaque;
+
+    if (place == KVM_CHIPS_OFF)
+        apic_msi(at->apics, addr, data);
+    else
+        kvm_chips_msi(addr, data);
+}
 
 void kvm_models_deliver(void *opaque, uint32_t dest, int dest_mode, int delivery_mode, uint8_t vector, int trigger)
 {
+    struct kvm_models *at = opaque;
     uint64_t addr = LAPIC_BASE | (dest & 0xff) << 12 | (uint32_t)dest_mode << 2;
     uint32_t data = vector | (uint32_t)delivery_mode << 8 | (trigger ? MSI_LEVEL : 0);
 
+    if (place == KVM_CHIPS_OFF) {
+        apic_deliver(at->apics, dest, dest_mode, delivery_mode, vector, trigger);
+        return;
+    }
     if (trigger)
         kvm_chips_watch_eoi(addr, data);
     kvm_chips_msi(addr, data);
 }
 
+static void set_place(enum kvm_chips p)
+{
+    struct vcpu *v = m->vm->vcpus[0];
+
+    place = p;
+    v->intc.ack = p == KVM_CHIPS_SPLIT ? split_ack : apic_ack;
+    if (p != KVM_CHIPS_OFF)
+        vcpu_set_intr(v, p == KVM_CHIPS_SPLIT && m->apics->pic_level);
+}
+
 /* ---- all of them ---- */
 
-static int load_lapics(void)
+/* The lines as the kernel was last told are those of the last time it had the chips. What this makes its chips do, the states loaded next undo. */
+static int lines_load(void)
+{
+    int ret = ioapic_load(RED_MASKED);
+
+    kvm_pit_drop_line(m);
+    for (int n = 0; n < IOAPIC_PINS && ret >= 0; n++)
+        ret = kvm_chips_line(n, n == 0 || n == 2 ? kvm_pit_hpet_level(m, n) : (int)(m->ioapic->line >> n & 1));
+    return ret;
+}
+
+static int lapics_load(void)
 {
     int ret = 0;
 
-    for (int i = 0; i < m.apics->n && ret >= 0; i++)
-        ret = lapic_load_one(m.apics->apics[i]);
+    for (int i = 0; i < m->apics->n && ret >= 0; i++) {
+        timer_del(&m->apics->apics[i]->timer);
+        ret = lapic_load_one(m->apics->apics[i]);
+    }
     return ret;
 }
 
 int kvm_models_load(void)
 {
-    enum kvm_chips place = m.vm ? kvm_chips_of(m.vm) : KVM_CHIPS_OFF;
-    int ret = place == KVM_CHIPS_OFF ? 0 : load_lapics();
+    bool on = place == KVM_CHIPS_ON, spent;
+    int ret;
 
-    if (ret < 0 || place != KVM_CHIPS_ON)
+    if (place == KVM_CHIPS_OFF)
+        return 0;
+    if (!on)
+        watch_pins();
+    spent = on && kvm_pit_spent(m);
+    if (on && ((ret = lines_load()) < 0 || (spent && (ret = kvm_pit_load_spent(m)) < 0) || (ret = pic_load()) < 0 || (ret = ioapic_load(0)) < 0))
         return ret;
-    if ((ret = pic_load()) < 0 || (ret = ioapic_load()) < 0)
+    if ((ret = lapics_load()) < 0 || !on || spent)
         return ret;
-    return pit_load();
+    return kvm_pit_load(m);
 }
 
-static void post_load(void *dev) { kvm_models_load(); }
-
-static void connect(struct device *d, void (*pre_save)(void *dev))
+/* Does the kernel give what will be asked of it? Afterwards there is no way back. */
+static int try_all(bool on)
 {
+    struct kvm_lapic_state s;
+    struct kvm_pit_state2 p;
+    struct kvm_irqchip k;
+    uint64_t base, deadline;
+    int ret = kvm_chips_get_lapic(m->vm->vcpus[0], &s, &base, &deadline);
+
+    for (unsigned chip = KVM_IRQCHIP_PIC_MASTER; on && chip <= KVM_IRQCHIP_IOAPIC && ret >= 0; chip++)
+        ret = kvm_chips_get(&k, chip);
+    return ret < 0 || !on ? ret : kvm_chips_get_pit(&p);
+}
+
+/* Leaves the kernel's PIT standing still. */
+static int fetch(bool pit, int64_t *since)
+{
+    struct vcpu *v = m->vm->vcpus[0];
+    int ret = kvm_aside_begin(v);
+
+    if (ret >= 0 && pit)
+        ret = kvm_pit_fetch(m, since);
+    bool still = ret >= 0 && pit;
+    for (int i = 0; i < m->apics->n && ret >= 0; i++)
+        ret = lapic_fetch_one(m->apics->apics[i]);
+    if (ret < 0 && still)
+        kvm_pit_load(m);
+    int end = kvm_aside_end(v);
+    return ret < 0 ? ret : end;
+}
+
+static void own_post_load(void *dev)
+{
+    for (unsigned i = 0; i < n_own; i++) {
+        if (own[i].dev == dev)
+            own[i].post_load(dev);
+    }
+}
+
+/* The models go on. An interrupt line that is high is looked at again. */
+static void resume(bool pit, int64_t since)
+{
+    set_place(KVM_CHIPS_OFF);
+    own_post_load(m->pic);
+    for (int i = 0; i < m->apics->n; i++)
+        lapic_resume(m->apics->apics[i], m->apics->apics[i]->timer_start);
+    for (int n = 0; n < IOAPIC_PINS; n++) {
+        if (m->ioapic->line >> n & 1)
+            irq_set(ioapic_irq(m->ioapic, n), 1);
+    }
+    if (pit)
+        pit_resume(m->pit, since);
+}
+
+int kvm_models_leave(void)
+{
+    bool on = place == KVM_CHIPS_ON;
+    int64_t since = clock_ns(m->vm->clock);
+    int ret = place == KVM_CHIPS_OFF ? 0 : try_all(on);
+
+    if (place == KVM_CHIPS_OFF || ret < 0 || (ret = fetch(on, &since)) < 0 || (on && ((ret = pic_fetch()) < 0 || (ret = ioapic_fetch()) < 0)))
+        return ret;
+    for (int i = 0; i < m->apics->n; i++)
+        lapic_still(m->apics->apics[i]);
+    resume(on, since);
+    return 0;
+}
+
+int kvm_models_take(void)
+{
+    enum kvm_chips to = m ? kvm_chips_place() : KVM_CHIPS_OFF;
+    int64_t now;
+    int ret;
+
+    if (to == KVM_CHIPS_OFF)
+        return 0;
+    for (int i = 0; i < m->apics->n; i++)
+        lapic_pause(m->apics->apics[i]);
+    if (to == KVM_CHIPS_ON)
+        pit_pause(m->pit);
+    now = clock_ns(m->vm->clock);
+    set_place(to);
+    if ((ret = kvm_models_load()) < 0)
+        resume(to == KVM_CHIPS_ON, now);
+    return ret;
+}
+
+void kvm_models_go(void)
+{
+    for (int i = 0; place != KVM_CHIPS_OFF && i < m->apics->n; i++) {
+        if (m->apics->apics[i]->tsc_deadline)
+            kvm_chips_set_deadline(m->apics->apics[i]->vcpu, m->apics->apics[i]->tsc_deadline);
+    }
+}
+
+/* ---- saving and loading while the kernel has them ---- */
+
+static void lapic_pre_save(void *dev)
+{
+    if (place != KVM_CHIPS_OFF)
+        fetch(false, NULL);
+}
+
+static void pic_pre_save(void *dev)
+{
+    if (place == KVM_CHIPS_ON)
+        pic_fetch();
+}
+
+static void ioapic_pre_save(void *dev)
+{
+    if (place == KVM_CHIPS_ON)
+        ioapic_fetch();
+}
+
+static void pit_pre_save(void *dev)
+{
+    int64_t since;
+
+    if (place == KVM_CHIPS_ON && fetch(true, &since) >= 0)
+        kvm_pit_load(m);
+}
+
+static void post_load(void *dev)
+{
+    bool lapic = dev != m->pic && dev != m->ioapic && dev != m->pit;
+
+    if (place != KVM_CHIPS_OFF)
+        kvm_models_load();
+    if (place == KVM_CHIPS_OFF || (place == KVM_CHIPS_SPLIT && !lapic))
+        own_post_load(dev);
+}
+
+static void connect(void *dev, void (*pre_save)(void *dev))
+{
+    struct device *d = dev;
+
+    if (d->post_load) {
+        own[n_own].dev = dev;
+        own[n_own++].post_load = d->post_load;
+    }
     d->pre_save = pre_save;
     d->post_load = post_load;
 }
 
-void kvm_models_connect(const struct kvm_models *models)
+void kvm_models_connect(struct kvm_models *models)
 {
-    enum kvm_chips place = kvm_chips_of(models->vm);
-
-    if (place == KVM_CHIPS_OFF)
-        return;
-    m = *models;
-    for (int i = 0; i < m.apics->n; i++)
-        connect(&m.apics->apics[i]->dev, lapic_pre_save);
-    if (place == KVM_CHIPS_ON) {
-        connect(&m.pic->dev, pic_pre_save);
-        connect(&m.ioapic->dev, ioapic_pre_save);
-        connect(&m.pit->dev, pit_pre_save);
-        return;
-    }
-    kvm_chips_on_eoi(ioapic_eoi, m.ioapic);
-    for (int i = 0; i < m.vm->n_vcpus; i++)
-        m.vm->vcpus[i]->intc.ack = split_ack;
+    m = models;
+    n_own = 0;
+    apic_ack = m->vm->vcpus[0]->intc.ack;
+    for (int i = 0; i < m->apics->n; i++)
+        connect(m->apics->apics[i], lapic_pre_save);
+    connect(m->pic, pic_pre_save);
+    connect(m->ioapic, ioapic_pre_save);
+    connect(m->pit, pit_pre_save);
+    kvm_chips_on_eoi(ioapic_eoi, m->ioapic);
+    set_place(kvm_chips_of(m->vm));
 }

@@ -58,24 +58,14 @@ struct pc {
     struct block *drive[OPT_MAX];
     struct netdev *net[OPT_MAX];
     /* chips that others are wired to */
-    struct pci_bus *pci; struct i440fx *bridge; struct pic *pic; struct ioapic *ioapic; struct apic_bus *apics;
+    struct pci_bus *pci; struct i440fx *bridge; struct rtc *rtc; struct pm *pm; struct fw_cfg *fw_cfg;
+    struct kvm_models chips;             /* interrupt controllers, PIT, HPET; KVM may have some of them */
     struct lapic *lapic[VM_MAX_VCPUS];
-    struct hpet *hpet; struct rtc *rtc; struct pm *pm; struct fw_cfg *fw_cfg;
 };
 
 /* ---- glue between chips ---- */
 
-static void isa_set(void *opaque, int n, int level)
-{
-    struct pc *pc = opaque;
-
-    irq_set(pic_irq(pc->pic, n), level);
-    irq_set(ioapic_irq(pc->ioapic, n ? n : 2), level);
-}
-
-static struct irq isa_irq(struct pc *pc, int n) { return (struct irq){ isa_set, pc, n }; }
 static int ack_pic(void *opaque) { return pic_ack(opaque); }
-static void send_msi(void *opaque, uint64_t addr, uint32_t data) { apic_msi(opaque, addr, data); }
 static uint64_t read_tsc(void *opaque) { return x86_rdtsc(((struct vcpu *)opaque)->cpu); }
 static void quit(void *opaque) { vm_request(opaque, VM_QUIT, 0); }
 
@@ -312,41 +302,40 @@ static void add_board(struct pc *pc)
 {
     struct vm *vm = pc->vm;
     struct aspace *mem = vm->mem, *io = vm->io;
-    enum kvm_chips kernel = kvm_chips_of(vm);
-    struct irq isa[16], gsi[24];
+    struct kvm_models *c = &pc->chips;
+    struct irq gsi[24];
 
-    for (int i = 0; i < 16; i++)
-        isa[i] = kernel == KVM_CHIPS_ON ? kvm_models_gsi(i) : isa_irq(pc, i);
-    pc->apics = apic_bus_new(vm, mem);
-    pc->pic = pic_new(vm, io, kernel ? kvm_models_intr(vm) : apic_bus_pic_irq(pc->apics));
-    pc->ioapic = ioapic_new(vm, mem, kernel ? kvm_models_deliver : apic_deliver, pc->apics);
-    apic_bus_connect_eoi(pc->apics, ioapic_eoi, pc->ioapic);
-    apic_bus_connect_pic(pc->apics, ack_pic, pc->pic);
+    for (int i = 0; i < 24; i++)
+        gsi[i] = kvm_models_gsi(c, i);
+    c->vm = vm;
+    c->apics = apic_bus_new(vm, mem);
+    c->pic = pic_new(vm, io, kvm_models_intr(c));
+    c->ioapic = ioapic_new(vm, mem, kvm_models_deliver, c);
+    apic_bus_connect_eoi(c->apics, ioapic_eoi, c->ioapic);
+    apic_bus_connect_pic(c->apics, ack_pic, c->pic);
     for (int i = 0; i < vm->n_vcpus; i++) {
         struct lapic_tsc tsc = { read_tsc, vm->vcpus[i], x86_tsc_hz() };
-        pc->lapic[i] = lapic_new(vm, pc->apics, vm->vcpus[i], &tsc);
+        pc->lapic[i] = lapic_new(vm, c->apics, vm->vcpus[i], &tsc);
     }
-    for (int i = 0; i < 24; i++)
-        gsi[i] = kernel == KVM_CHIPS_ON ? kvm_models_gsi(i) : i < 16 && i != 2 ? isa[i] : ioapic_irq(pc->ioapic, i);
 
     pc->pci = pci_bus_new(vm, mem, io);
-    pci_bus_connect_msi(pc->pci, kernel ? kvm_models_msi : send_msi, pc->apics);
+    pci_bus_connect_msi(pc->pci, kvm_models_msi, c);
     pc->bridge = i440fx_new(vm, pc->pci, mem, &pc->ram, &pc->rom);
-    piix3_new(vm, pc->pci, isa);
-    pc->pm = pm_new(vm, pc->pci, io, isa[9], (struct irq){ 0 });
+    piix3_new(vm, pc->pci, gsi);
+    pc->pm = pm_new(vm, pc->pci, io, gsi[9], (struct irq){ 0 });
 
-    pc->hpet = hpet_new(vm, mem, gsi);
-    struct pit *pit = pit_new(vm, io, hpet_pit_irq(pc->hpet));
-    pc->rtc = rtc_new(vm, io, hpet_rtc_irq(pc->hpet), -1);
+    c->hpet = hpet_new(vm, mem, gsi);
+    c->pit = pit_new(vm, io, hpet_pit_irq(c->hpet));
+    pc->rtc = rtc_new(vm, io, hpet_rtc_irq(c->hpet), -1);
     struct port92 *port92 = port92_new(vm, io, (struct irq){ set_a20, vm, 0 });
-    i8042_new(vm, io, isa[1], isa[12], port92_a20_irq(port92));
+    i8042_new(vm, io, gsi[1], gsi[12], port92_a20_irq(port92));
     for (unsigned i = 0; i < pc->opt->n_serial; i++) {
         if (strcmp(pc->opt->serial[i], "none"))
-            uart_new(vm, io, com_port[i], isa[com_irq[i]], pc->serial[i]);
+            uart_new(vm, io, com_port[i], gsi[com_irq[i]], pc->serial[i]);
     }
     pc->fw_cfg = fw_cfg_new(vm, io, mem);
     add_devices(pc);
-    kvm_models_connect(&(struct kvm_models){ vm, pc->pic, pc->ioapic, pc->apics, pit, pc->hpet });
+    kvm_models_connect(c);
 }
 
 struct pc *pc_new(struct vm *vm, const struct options *opt, int n_cpus)
@@ -379,7 +368,7 @@ static int start_kernel(struct pc *pc)
 
     i440fx_open_shadow(pc->bridge);
     pci_assign_resources(pc->pci, (uint32_t)PCI_HOLE, (uint32_t)PCI_HOLE_END, PCI_IO_BASE, lines);
-    pic_set_elcr(pc->pic, 1 << 9 | 1 << 10 | 1 << 11);
+    pic_set_elcr(pc->chips.pic, 1 << 9 | 1 << 10 | 1 << 11);
     if ((ret = as_load(pc->vm->mem, pc->acpi.addr, pc->acpi.data, pc->acpi.len)))
         return ret;
     pc->boot.rsdp = pc->acpi.addr;

@@ -13,6 +13,8 @@ struct call { struct call *next; void (*call)(void *opaque); void *opaque; };
 
 static struct call *first, **last = &first;
 static enum rest_state state;
+static unsigned frozen;
+static uint64_t frozen_since;                  /* the host's time stamp counter */
 
 enum rest_state rest_state(void) { return state; }
 
@@ -52,11 +54,25 @@ static void sleep_until_asked(struct vm *vm)
     machine_lock();
 }
 
-/* The counter goes on from where it stood. */
-static void skip_tsc(struct vcpu *v, uint64_t ticks)
+void rest_freeze(struct vm *vm)
 {
-    ((struct x86_cpu *)v->cpu)->tsc_offset += ticks;
-    v->engine->vcpu_state_changed(v);
+    if (frozen++)
+        return;
+    frozen_since = x86_host_tsc();
+    clock_stop(vm->clock);
+}
+
+void rest_thaw(struct vm *vm)
+{
+    if (--frozen)
+        return;
+    clock_start(vm->clock);
+    uint64_t ticks = x86_host_tsc() - frozen_since;       /* the same for all: they agree */
+    for (int i = 0; i < vm->n_vcpus; i++) {
+        struct vcpu *v = vm->vcpus[i];
+        ((struct x86_cpu *)v->cpu)->tsc_offset += ticks;
+        v->engine->vcpu_state_changed(v);
+    }
 }
 
 void rest_wait(struct vm *vm)
@@ -64,14 +80,10 @@ void rest_wait(struct vm *vm)
     make_calls();
     if (state == REST_RUNNING || vm->request != VM_NONE)
         return;
-    uint64_t since = x86_host_tsc();
-    clock_stop(vm->clock);
+    rest_freeze(vm);
     while (state != REST_RUNNING && vm->request == VM_NONE) {
         sleep_until_asked(vm);
         make_calls();
     }
-    clock_start(vm->clock);
-    uint64_t ticks = x86_host_tsc() - since;
-    for (int i = 0; i < vm->n_vcpus; i++)
-        skip_tsc(vm->vcpus[i], ticks);
+    rest_thaw(vm);
 }

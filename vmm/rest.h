@@ -16,4 +16,7 @@ void rest_set(struct vm *, enum rest_state);
 enum rest_state rest_state(void);
 /* On the vCPU's thread, outside its engine: makes the calls, and returns when the guest is to run or the machine has a request. */
 void rest_wait(struct vm *);
+/* The guest's time stands still, the time stamp counter with it, from one to the other; in pairs, the vCPU at rest. */
+void rest_freeze(struct vm *);
+void rest_thaw(struct vm *);
 #endif

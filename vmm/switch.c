@@ -10,6 +10,7 @@
 #include "kvm/kvm.h"
 #include "vmm/engines.h"
 #include "vmm/kvm_chips.h"
+#include "vmm/rest.h"
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
 #include <errno.h>
@@ -75,9 +76,7 @@ static int can_move(struct vm *vm, const struct engine *to, char *why, size_t le
 {
     const struct x86_cpu *c = vm->vcpus[0]->cpu;
 
-    if (kvm_chips_of(vm) != KVM_CHIPS_OFF)
-        snprintf(why, len, "the kernel has this machine's interrupt controllers (start it with kernel-irqchip=off)");
-    else if (to == &kvm_engine && ((c->efer & EFER_SVME) || c->svm.guest))
+    if (to == &kvm_engine && ((c->efer & EFER_SVME) || c->svm.guest))
         snprintf(why, len, "the guest uses SVM, whose state cannot be carried to KVM");
     else
         return 0;
@@ -151,6 +150,12 @@ static void pdptes_in(struct vm *vm, struct x86_cpu *c)
         x86_load_pdptes(c, vm->mem, c->cr3);
 }
 
+static int refused(char *why, size_t len, const char *what, int ret)
+{
+    snprintf(why, len, "the kernel does not %s the interrupt controllers: %s", what, strerror(-ret));
+    return ret;
+}
+
 static int move(struct vm *vm, const struct engine *to, char *why, size_t len)
 {
     struct vcpu *v = vm->vcpus[0];
@@ -163,29 +168,28 @@ static int move(struct vm *vm, const struct engine *to, char *why, size_t len)
         enter(v, from);
         return ret;
     }
+    enter(v, from);
+    if ((ret = kvm_models_leave()) < 0)
+        return refused(why, len, "give back", ret);
     carry(there->cpu, from->cpu);
     enter(v, there);
-    if (to != &kvm_engine)
+    if (to != &kvm_engine) {
         pdptes_in(vm, v->cpu);
+    } else if ((ret = kvm_models_take()) < 0) {
+        enter(v, from);
+        return refused(why, len, "take", ret);
+    }
     return 0;
 }
 
-int switch_engine(struct vm *vm, const struct options *opt, const char *name, char *why, size_t len)
+/* Both engines stand still, and so does the guest's time: to the guest a move takes none. */
+static int move_frozen(struct vm *vm, const struct engine *to, char *why, size_t len)
 {
-    const struct engine *to = engine_named(name);
     struct vcpu *v = vm->vcpus[0];
-    int ret = 0;
+    int ret = home_of(to) == home_of(vm->engine) ? 0 : move(vm, to, why, len);
 
-    if (!to || to == vm->engine) {
-        snprintf(why, len, to ? "%s runs the machine already" : "there is no engine '%s' (tcg, interp, kvm)", name);
-        return -EINVAL;
-    }
-    if (home_of(to) != home_of(vm->engine)) {
-        if (to == &kvm_engine && (ret = kvm_would_do(opt->kvm_emulated || !strcmp(name, take_slow), why, len)) < 0)
-            return ret;
-        if ((ret = can_move(vm, to, why, len)) < 0 || (ret = move(vm, to, why, len)) < 0)
-            return ret;
-    }
+    if (ret < 0)
+        return ret;
     if ((ret = engine_tcg_take_over(v, to)) < 0) {
         snprintf(why, len, "the interpreter cannot start: %s", strerror(-ret));
         return ret;
@@ -194,4 +198,29 @@ int switch_engine(struct vm *vm, const struct options *opt, const char *name, ch
     vcpu_set_pending(v, VCPU_WORK);
     to->vcpu_state_changed(v);
     return 0;
+}
+
+int switch_engine(struct vm *vm, const struct options *opt, const char *name, char *why, size_t len)
+{
+    const struct engine *to = engine_named(name);
+    int ret = 0;
+
+    if (!to || to == vm->engine) {
+        snprintf(why, len, to ? "%s runs the machine already" : "there is no engine '%s' (tcg, interp, kvm)", name);
+        return -EINVAL;
+    }
+    if (vm->n_vcpus > 1) {
+        snprintf(why, len, "a machine of several CPUs runs under tcg only");
+        return -ENOTSUP;
+    }
+    if (to == &kvm_engine && !home_of(to)->cpu && (ret = kvm_would_do(opt->kvm_emulated || !strcmp(name, take_slow), why, len)) < 0)
+        return ret;
+    if (home_of(to) != home_of(vm->engine) && (ret = can_move(vm, to, why, len)) < 0)
+        return ret;
+    rest_freeze(vm);
+    ret = move_frozen(vm, to, why, len);
+    rest_thaw(vm);
+    if (!ret && to == &kvm_engine)
+        kvm_models_go();
+    return ret;
 }

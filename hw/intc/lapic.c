@@ -306,7 +306,7 @@ static int64_t timer_period(const struct lapic *l)
     return (int64_t)l->initial_count << timer_shift(l);
 }
 
-static uint32_t timer_current(struct lapic *l)
+uint32_t lapic_current_count(const struct lapic *l)
 {
     int64_t period = timer_period(l), elapsed = clock_ns(l->bus->vm->clock) - l->timer_start;
     if (!period || timer_mode(l) >= TIMER_TSC || l->timer_fired)
@@ -326,13 +326,13 @@ static int64_t tsc_next(struct lapic *l, int64_t now)
     return (uint64_t)left / l->tsc.hz > 3600u * 24 * 365 ? CLOCK_NEVER : now + (int64_t)muldiv64((uint64_t)left, NS_PER_SEC, l->tsc.hz) + 1;
 }
 
-/* Compute the next deadline from the registers and set the host timer. */
-static void timer_arm(struct lapic *l)
+/* Compute the next deadline after NOW from the registers and set the host timer. */
+static void timer_arm_at(struct lapic *l, int64_t now)
 {
-    int64_t now = clock_ns(l->bus->vm->clock), period = timer_period(l);
+    int64_t period = timer_period(l);
     l->timer_next = CLOCK_NEVER;
     if (timer_mode(l) == TIMER_TSC)
-        l->timer_next = tsc_next(l, now);
+        l->timer_next = tsc_next(l, clock_ns(l->bus->vm->clock));
     else if (period && timer_mode(l) == TIMER_PERIODIC)
         l->timer_next = MAX(l->timer_start + ((now - l->timer_start) / period + 1) * period, period < MIN_RATE_NS ? now + MIN_RATE_NS : now);
     else if (period && timer_mode(l) == TIMER_ONESHOT && !l->timer_fired)
@@ -342,6 +342,8 @@ static void timer_arm(struct lapic *l)
     else
         timer_set(&l->timer, l->timer_next);
 }
+
+static void timer_arm(struct lapic *l) { timer_arm_at(l, clock_ns(l->bus->vm->clock)); }
 
 static void timer_fire(void *opaque)
 {
@@ -442,7 +444,7 @@ static bool reg_read(struct lapic *l, unsigned reg, uint32_t *v)
     case R_ICR: *v = l->icr_lo; return true;
     case R_ICR_HI: *v = l->icr_hi; return !x2;
     case R_INITIAL: *v = l->initial_count; return true;
-    case R_CURRENT: *v = timer_current(l); return true;
+    case R_CURRENT: *v = lapic_current_count(l); return true;
     case R_DIVIDE: *v = l->divide; return true;
     default: return false;
     }
@@ -681,16 +683,24 @@ static void lapic_reset(void *dev)
     bus_map(l->bus, LAPIC_BASE);
 }
 
-static void lapic_post_load(void *dev)
+void lapic_pause(struct lapic *l)
 {
-    struct lapic *l = dev;
+    if (l->timer_next <= clock_ns(l->bus->vm->clock))
+        timer_fire(l);
+    timer_del(&l->timer);
+}
+
+void lapic_resume(struct lapic *l, int64_t since)
+{
     if (!x2_mode(l) && hw_enabled(l))
         bus_map(l->bus, l->base & BASE_ADDR_MASK);
     else
         bus_map(l->bus, l->bus->mmio_base);
-    timer_arm(l);
+    timer_arm_at(l, since);
     lapic_update(l);
 }
+
+static void lapic_post_load(void *dev) { lapic_resume(dev, clock_ns(((struct lapic *)dev)->bus->vm->clock)); }
 
 static const struct state_row lapic_rows[] = {
     S_SKIP(struct lapic, dev), S_SKIP(struct lapic, bus), S_SKIP(struct lapic, vcpu), S_SKIP(struct lapic, tsc), S_SKIP(struct lapic, timer),

@@ -66,6 +66,13 @@ void lapic_set_current(struct lapic *);
 /* The vCPU received INIT: everything but the base and the id returns to reset values. Called by apic_deliver too; harmless twice. */
 void lapic_init_reset(struct lapic *);
 
+/* The timer's current count register. */
+uint32_t lapic_current_count(const struct lapic *);
+/* Another (the kernel's) takes this chip's place: what is due is done, and no timer is armed. And back, with the state loaded: what the timer has
+   had to do since SINCE (clock ns) is this one's to do. */
+void lapic_pause(struct lapic *);
+void lapic_resume(struct lapic *, int64_t since);
+
 /* A message on the bus; the signature is ioapic_deliver_fn's (opaque is the struct apic_bus). */
 void apic_deliver(void *bus, uint32_t dest, int dest_mode, int delivery_mode, uint8_t vector, int trigger);
 /* A device wrote DATA to ADDR in 0xfee00000..0xfeefffff. Others are dropped. Machine lock held. */

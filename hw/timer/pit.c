@@ -12,10 +12,8 @@
 
 enum { RW_LATCH, RW_LOW, RW_HIGH, RW_BOTH, MIN_PERIOD_NS = 10000, REFRESH_NS = 15085 };
 
-static uint64_t ticks(const struct pit *p, const struct pit_channel *c)
-{
-    return muldiv64((uint64_t)(clock_ns(p->clock) - c->start), PIT_HZ, NS_PER_SEC);
-}
+static uint64_t ticks_at(const struct pit_channel *c, int64_t now) { return muldiv64((uint64_t)(now - c->start), PIT_HZ, NS_PER_SEC); }
+static uint64_t ticks(const struct pit *p, const struct pit_channel *c) { return ticks_at(c, clock_ns(p->clock)); }
 
 static int64_t ticks_to_ns(uint64_t t)
 {
@@ -104,14 +102,13 @@ static int64_t next_rise(const struct pit_channel *c, uint64_t t)
     return c->start + ticks_to_ns((t / c->count + 1) * c->count);
 }
 
-/* Next rising edge of channel 0's OUT. */
-static void arm(struct pit *p)
+/* Next rising edge of channel 0's OUT after NOW. */
+static void arm_at(struct pit *p, int64_t now)
 {
     struct pit_channel *c = &p->ch[0];
-    int64_t now = clock_ns(p->clock);
     p->next = CLOCK_NEVER;
     if (counting(c)) {
-        uint64_t t = ticks(p, c);
+        uint64_t t = ticks_at(c, now);
         if (periodic(c)) {
             p->next = next_rise(c, t);
             if (ticks_to_ns(c->count) < MIN_PERIOD_NS)
@@ -125,6 +122,8 @@ static void arm(struct pit *p)
     else
         timer_set(&p->timer, MAX(p->next, now));
 }
+
+static void arm(struct pit *p) { arm_at(p, clock_ns(p->clock)); }
 
 static void fire(void *opaque)
 {
@@ -320,15 +319,24 @@ static void pit_reset(void *dev)
     arm(p);
 }
 
-/* Counts come from a file: none may be zero, which they are divided by. */
-static void pit_post_load(void *dev)
+void pit_pause(struct pit *p)
 {
-    struct pit *p = dev;
+    if (p->next <= clock_ns(p->clock))
+        fire(p);
+    settle_all(p);
+    timer_del(&p->timer);
+}
+
+/* Counts come from a file: none may be zero, which they are divided by. */
+void pit_resume(struct pit *p, int64_t since)
+{
     for (int i = 0; i < 3; i++)
         p->ch[i].count = MIN(MAX(p->ch[i].count, 1u), 65536u);
     settle_all(p);
-    arm(p);
+    arm_at(p, since);
 }
+
+static void pit_post_load(void *dev) { pit_resume(dev, clock_ns(((struct pit *)dev)->clock)); }
 
 static const struct state_row pit_rows[] = {
     S_SKIP(struct pit, dev), S_SKIP(struct pit, io), S_SKIP(struct pit, port61), S_SKIP(struct pit, irq), S_SKIP(struct pit, clock),

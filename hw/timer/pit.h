@@ -33,4 +33,8 @@ struct pit {
 };
 
 struct pit *pit_new(struct vm *, struct aspace *io, struct irq irq0);
+/* Another (the kernel's) takes this chip's place: what is due is done, and no timer is armed; next stays. And back, with the state loaded: edges of
+   channel 0 since SINCE (clock ns) are this one's to make. */
+void pit_pause(struct pit *);
+void pit_resume(struct pit *, int64_t since);
 #endif

@@ -71,10 +71,10 @@ static void machine(void)
     vm->vcpus[vm->n_vcpus++] = v;
     struct irq gsi[24];
     for (int i = 0; i < 24; i++)
-        gsi[i] = kvm_models_gsi(i);
+        gsi[i] = kvm_models_gsi(&models, i);
     models = (struct kvm_models){ .vm = vm, .apics = apic_bus_new(vm, vm->mem) };
-    models.pic = pic_new(vm, vm->io, kvm_models_intr(vm));
-    models.ioapic = ioapic_new(vm, vm->mem, kvm_models_deliver, NULL);
+    models.pic = pic_new(vm, vm->io, kvm_models_intr(&models));
+    models.ioapic = ioapic_new(vm, vm->mem, kvm_models_deliver, &models);
     lapic_new(vm, models.apics, v, NULL);
     models.hpet = hpet_new(vm, vm->mem, gsi);
     models.pit = pit_new(vm, vm->io, hpet_pit_irq(models.hpet));

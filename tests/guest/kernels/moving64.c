@@ -1,13 +1,18 @@
 /*
  * What must survive a move between engines while it goes on, in 64-bit mode: one-shot timers of the PIT and of the local APIC that end a halt, a sum
  * over memory written before, vector registers, a segment base, and a time stamp counter that never goes back. It says `round N` as it
- * goes, for whoever moves it. Ring 0 uses no INT n, so that it runs on a KVM that emulates kernels.
+ * goes, for whoever moves it. Then ticks of both timers are counted, and what the HPET's counter lets expect is said beside it. Ring 0 uses no INT n, so that it runs on a KVM that emulates kernels.
  */
 #include "kit.h"
 
 #define APIC 0xfee00000ul
+#define HPET 0xfed00000ul
 
-enum { ROUNDS = 600, WORDS = 4096 };
+#ifndef TICKS
+#define TICKS 100                                       /* a second, of either timer; at least 19 */
+#endif
+
+enum { ROUNDS = 400, WORDS = 4096, PIT_HZ = 1193182, PIT_COUNT = PIT_HZ / TICKS, APIC_NS = 1000000000 / TICKS, COUNT_NS = 10, COUNT_SECONDS = 5 };
 
 static u64 words[WORDS];
 static u64 seen_tsc;
@@ -17,11 +22,16 @@ static inline void store32(ul a, u32 v) { __asm__ volatile("movl %0, (%1)" : : "
 CODE(halt, "sti\n hlt\n halted: jmp halted");
 LABEL(halted);
 
-static void wait_for_interrupt(u8 vector)
+static void wait_for_any(void)
 {
     struct regs r = { .ip = (ul)halt, .cs = 8, .ss = 0x10, .ds = 0x10, .es = 0x10, .fl = 2, .sp = (ul)stack_top - 4096 };
     enter(&r);
     EQ(last.ip, (ul)halted);
+}
+
+static void wait_for_interrupt(u8 vector)
+{
+    wait_for_any();
     EQ(last.vec, vector);
 }
 
@@ -103,9 +113,51 @@ static void moved(void)
     }
 }
 
+/* ---- ticks ---- */
+
+static u64 hpet_count(void) { return *(volatile u64 *)(HPET + 0xf0); }
+
+static void put_ticks(const char *name, unsigned got, u64 expected)
+{
+    put(name);
+    put_dec(got);
+    put(" of ");
+    put_dec((unsigned)expected);
+}
+
+static void ticked(void)
+{
+    unsigned pit = 0, apic = 0;
+    u64 start, passed;
+
+    *(volatile u64 *)(HPET + 0x10) = 1;
+    store32(APIC + 0x320, 0x20051);
+    start = hpet_count();
+    outb(0x43, 0x34);
+    outb(0x40, PIT_COUNT & 0xff);
+    outb(0x40, PIT_COUNT >> 8);
+    store32(APIC + 0x380, APIC_NS);
+    do {
+        wait_for_any();
+        if (last.vec == 0x51) {
+            apic++;
+            store32(APIC + 0xb0, 0);
+        } else {
+            EQ(last.vec, 0x60);
+            pit++;
+            outb(0x20, 0x20);
+        }
+        passed = (hpet_count() - start) * COUNT_NS;
+    } while (passed < COUNT_SECONDS * 1000000000ull);
+    put_ticks("ticks pit ", pit, passed * PIT_HZ / PIT_COUNT / 1000000000ull);
+    put_ticks(" apic ", apic, passed / APIC_NS);
+    put("\n");
+}
+
 void main(void);
 void main(void)
 {
     RUN(moved);
+    RUN(ticked);
     finish();
 }
