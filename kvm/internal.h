@@ -28,6 +28,8 @@ struct kvm_cpu {
     bool inside;                         /* about to be, or in, KVM_RUN: kicks need a signal; atomic */
     bool stepped;                        /* a debug exit has come (debug.c) */
     uint64_t apic_base;
+    enum counter exit_counter;           /* of the last exit, and when it came (0: none yet) */
+    uint64_t exit_tsc;
 };
 
 /* ioctl that says what went wrong; 0 or more, or -errno. TRY: silent. */

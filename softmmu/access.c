@@ -101,7 +101,7 @@ static void ld_part(struct mmu *m, const struct xlat *x, unsigned off, void *buf
             memcpy(buf, x->host + off, len);
         return;
     }
-    m->stats.io++;
+    m->stats.mmio++;
     for (unsigned n; len; len -= n, off += n, p += n) {
         n = MIN(len, 8u);
         uint64_t v = as_read(m->mem, x->gpa + off, n);
@@ -118,7 +118,7 @@ static void st_part(struct mmu *m, const struct xlat *x, unsigned off, const voi
             track_store(m, x, off, buf, len);
         return;
     }
-    m->stats.io++;
+    m->stats.mmio++;
     for (unsigned n; len; len -= n, off += n, p += n) {
         uint64_t v = 0;
         n = MIN(len, 8u);

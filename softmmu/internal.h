@@ -123,7 +123,7 @@ struct mmu {
     uint8_t code_floods[N_FLOODS];    /* how often a page's code was given up, by hash */
     void (*invalidate)(void *opaque, gpa_t gpa, unsigned len);
     void *inv_opaque;
-    struct mmu_stats stats;
+    union counters stats;
 };
 
 /* What an access needs to know of a page. host is NULL when the page is not wholly RAM or ROM. */

@@ -152,7 +152,7 @@ void flush_locked(struct mmu *m)
 void mmu_flush_all(struct mmu *m)
 {
     mmu_lock(m);
-    m->stats.flushes++;
+    m->stats.tlb_flushes++;
     flush_locked(m);
     mmu_unlock(m);
 }
@@ -160,7 +160,7 @@ void mmu_flush_all(struct mmu *m)
 void mmu_drop_context(struct mmu *m, unsigned context)
 {
     mmu_lock(m);
-    m->stats.flushes++;
+    m->stats.tlb_flushes++;
     regions_drop(m, 0);
     shadow_zap_context_locked(m, context);
     m->drop_seq++;
@@ -233,4 +233,4 @@ void mmu_free(struct mmu *m)
     free(m);
 }
 
-const struct mmu_stats *mmu_stats(struct mmu *m) { return &m->stats; }
+const union counters *mmu_counters(struct mmu *m) { return &m->stats; }

@@ -11,6 +11,7 @@
 #ifndef SOFTMMU_MMU_H
 #define SOFTMMU_MMU_H
 #include "core/aspace.h"
+#include "core/counters.h"
 #include "softmmu/tlb.h"
 
 enum mmu_access { MMU_READ = 0, MMU_WRITE = 1, MMU_EXEC = 2 };
@@ -93,6 +94,5 @@ void mmu_code_add(struct mmu *, gpa_t gpa, unsigned len);
 void mmu_code_forget_page(struct mmu *, gpa_t page);
 void mmu_on_code_write(struct mmu *, void (*invalidate)(void *opaque, gpa_t gpa, unsigned len), void *opaque);
 
-struct mmu_stats { uint64_t refill_fast, walks, st_tracked, pt_drops, root_switches, root_new, flushes, io, region_fills, tracked_pages; };
-const struct mmu_stats *mmu_stats(struct mmu *);
+const union counters *mmu_counters(struct mmu *);
 #endif

@@ -64,7 +64,7 @@ void *mmu_refill(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
         struct ram_run *r = run_find(m, gpa);
         if (r && (acc != MMU_WRITE || (!r->rom && !__atomic_load_n(&r->track[(gpa - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))) {
             tlb_fill(m->cur, va, m->mode, perm, r, gpa);
-            m->stats.refill_fast++;
+            m->stats.tlb_refills++;
             res = r->host + (gpa - r->start) + (va & (PAGE_SIZE - 1));
         }
     }

@@ -107,7 +107,7 @@ static void entry_drop(struct mmu *m, struct shadow_page *sp, unsigned i)
     uint64_t e = sp->e[i];
     if (!e)
         return;
-    m->stats.pt_drops++;
+    m->stats.shadow_drops++;
     m->drop_seq++;
     if (e & SE_CHILD) {
         if (!top_entry_gone(m, sp))

@@ -223,7 +223,7 @@ void track_store(struct mmu *m, const struct xlat *x, unsigned off, const void *
         store_bytes(p, buf, len);
         return;
     }
-    m->stats.st_tracked++;
+    m->stats.tracked_stores++;
     if (!memcmp(p, buf, len))
         return;
     if (bits & TRACK_CODE)

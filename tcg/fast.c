@@ -175,7 +175,7 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         env->in_code = true;
         unsigned r = env->tcg->be->enter(env, code);
         env->in_code = false;
-        env->tcg->n.exits[r]++;
+        env->tcg->n.all[CNT_left_site + r]++;
         struct tb *from = NULL, *to;
         unsigned n = 0;
         if (r == TCG_EXIT_SITE || r == TCG_EXIT_POLL) {
@@ -265,7 +265,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     enum mmu_access access = kind == 1 ? MMU_READ : MMU_WRITE;
     unsigned region = (unsigned)(size_kind >> 16) & 0xff;
     bool restart = size_kind >> 30 & 1, live;
-    uint64_t tracked = mmu_stats(env->mmu)->tracked_pages;
+    uint64_t tracked = mmu_counters(env->mmu)->tracked_pages;
     void *p = NULL;
     if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instruction runs alone */
         struct mem_region *r = &env->region[region - 1];
@@ -296,7 +296,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
         mmu_probe(env->mmu, va, 1, access);
         mmu_probe(env->mmu, (va + size - 1) & PAGE_MASK, 1, access);
     }
-    if (restart && mmu_stats(env->mmu)->tracked_pages != tracked)
+    if (restart && mmu_counters(env->mmu)->tracked_pages != tracked)
         tcg_unwind(env, TCG_UNWIND_LOOKUP);        /* nothing of the instruction was done yet */
     if (!p) {
         env->slow_size = size;

@@ -7,8 +7,8 @@
  */
 #include "core/alloc.h"
 #include "core/log.h"
-#include "kvm/kvm.h"
 #include "vmm/accel.h"
+#include "vmm/counters.h"
 #include "vmm/engines.h"
 #include "vmm/loop.h"
 #include "vmm/monitor.h"
@@ -108,6 +108,8 @@ static int watch_signals(struct vm *vm)
     return loop_watch(vm->loop, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), LOOP_READ, on_signal, vm);
 }
 
+static void log_line(void *opaque, const char *text) { log_printf("counter %s", text); }
+
 static int run(struct run *r)
 {
     int ret = pthread_create(&r->vm->vcpus[0]->thread, NULL, vcpu_main, r);
@@ -118,8 +120,10 @@ static int run(struct run *r)
     }
     loop_run(r->vm->loop);
     pthread_join(r->vm->vcpus[0]->thread, NULL);
-    if (log_on(LOG_EXEC) && r->vm->engine != &kvm_engine)
-        engine_tcg_stats(r->vm);
+    if (log_on(LOG_COUNT))
+        engine_tcg_say_counts();
+    if (log_on(LOG_EXEC))
+        counters_each(r->vm, log_line, NULL);
     return r->status;
 }
 
