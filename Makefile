@@ -7,7 +7,9 @@ CFLAGS_rel = -O2
 CFLAGS_dbg = -O1 -DDUET_DEBUG=1 -fsanitize=address,undefined -fno-omit-frame-pointer
 LDFLAGS = -pthread $(LDFLAGS_$(MODE))
 LDFLAGS_dbg = -fsanitize=address,undefined
-LDLIBS = -lslirp -lffi -lz -lcapstone -lm
+# capstone is loaded when it is asked for (backend-x86_64/disas.c); tests that compare with it are linked with it.
+LDLIBS = -lslirp -lffi -lz -lm
+TESTLIBS = -lcapstone
 
 ROOMS = core x86 softmmu tcg frontend-x86 backend-x86_64 kvm hw host vmm
 SRC := $(sort $(shell find $(ROOMS) -name '*.c' 2>/dev/null))
@@ -32,7 +34,7 @@ $(B)/libduet.a: $(LIBOBJ)
 	@rm -f $@; ar rcs $@ $^
 $(B)/tests/%: tests/unit/%.c $(B)/libduet.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libduet.a $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libduet.a $(LDLIBS) $(TESTLIBS)
 unit: $(UNIT)
 docs/instructions.md: docs/instructions.awk frontend-x86/insns.def
 	@awk -f docs/instructions.awk frontend-x86/insns.def >$@.part && mv $@.part $@

@@ -9,12 +9,19 @@ FILENAME ~ /\.rows$/ {
     next
 }
 FILENAME ~ /\.def$/ {
-    if (match($0, /^COUNTER\(/)) { split(substr($0, 9), f, /, *|"/); counter[++n_counters] = f[1]; unit[f[1]] = f[2]; split($0, q, "\""); what[f[1]] = q[2] }
+    if (match($0, /^COUNTER\(/)) {
+        split(substr($0, 9), f, /, *|"/)
+        split($0, q, "\"")
+        counter[++n_counters] = f[1]
+        unit[f[1]] = f[2]
+        what[f[1]] = q[2]
+    }
     next
 }
 $1 == "fact" { fact[++n_facts] = $2; value[n_facts] = substr($0, length($1 $2) + 3) }
 $1 == "set" { s = $2; sets[++n_sets] = s; kind[s] = $3; why[s] = substr($0, length($1 $2 $3) + 4) }
 $1 == "tsc" && $2 > hz[s] { hz[s] = $2 }
+$1 == "time" || $1 == "fail" { if (!((s, $2) in has)) { has[s, $2]; engines[s, ++n_engines[s]] = $2 } }
 $1 == "time" {
     k = s SUBSEP $2 SUBSEP $3
     raw[k, ++n_raw[k]] = $4 / $5
@@ -22,9 +29,8 @@ $1 == "time" {
         if (!((s, $3) in check)) check[s, $3] = $6
         else if (check[s, $3] != $6) bad[k] = "a wrong result"
     }
-    if (!((s, $2) in has)) { has[s, $2]; engines[s, ++n_engines[s]] = $2 }
 }
-$1 == "fail" { k = s SUBSEP $2 SUBSEP $3; bad[k] = substr($0, length($1 $2 $3) + 4); if (!((s, $2) in has)) { has[s, $2]; engines[s, ++n_engines[s]] = $2 } }
+$1 == "fail" { k = s SUBSEP $2 SUBSEP $3; bad[k] = substr($0, length($1 $2 $3) + 4) }
 $1 == "count" { k = s SUBSEP $2 SUBSEP $3; ops[k] = $4; count[k, $5] = $6 }
 
 # Events an op of one result.
@@ -59,7 +65,8 @@ END {
     printf "},\n\"sets\": ["
     for (n = 1; n <= n_sets; n++) {
         s = sets[n]
-        printf "%s{\"where\": %s, \"kvm\": %s, \"why\": %s, \"tsc_hz\": %d, \"engines\": [", (n > 1 ? ",\n" : ""), quote(s), quote(kind[s]), quote(why[s]), hz[s]
+        printf "%s{\"where\": %s, \"kvm\": %s, \"why\": %s, ", (n > 1 ? ",\n" : ""), quote(s), quote(kind[s]), quote(why[s])
+        printf "\"tsc_hz\": %d, \"engines\": [", hz[s]
         for (e = 1; e <= n_engines[s]; e++) printf "%s%s", (e > 1 ? ", " : ""), quote(engines[s, e])
         printf "], \"rows\": ["
         sep = "\n"

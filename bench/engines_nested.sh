@@ -8,8 +8,8 @@ guest=build/guest
 tests/guest/fetch.sh >/dev/null
 echo "$ticks $rounds $names" >"$out/engines.want"
 cp bench/engines_run.sh "$out/engines_run.sh"
-tests/guest/mknested.sh "$duet" "$out/engines.gz" bench/engines_inner.sh "$out/engines.want" "$out/engines_run.sh" "$out/engines64" "$out/engines_native" \
-    "$out/engines.img"
+tests/guest/mknested.sh "$duet" "$out/engines.gz" bench/engines_inner.sh "$out/engines.want" "$out/engines_run.sh" "$out/engines64" \
+    "$out/engines_native" "$out/engines.img"
 case ${OUTER:-duet} in
 qemu) set -- qemu-system-x86_64 -accel tcg -cpu max -nic none ;;
 *) set -- "$duet" -accel tcg -cpu max,+svm ;;

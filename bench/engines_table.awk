@@ -1,4 +1,4 @@
-# bench/engines on a terminal: one line a workload and set, nanoseconds an op (the best of the rounds), and each engine's ratio to kvm or, without, to native.
+# bench/engines on a terminal: one line a workload and set, nanoseconds an op, the best of the rounds.
 FILENAME ~ /\.rows$/ { if (!/^#/) { split($0, f, "|"); order[++n] = f[1] } next }
 $1 == "set" { s = $2; sets[++n_sets] = s }
 $1 == "tsc" && $2 > hz[s] { hz[s] = $2 }

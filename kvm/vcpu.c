@@ -78,7 +78,8 @@ static int init(struct vm *vm)
     if ((ret = create_vm()) < 0)
         return ret;
     kvm_doorbells_init(vm);
-    return kvm_memory_init(vm);
+    kvm_memory_init(vm);
+    return 0;
 }
 
 static void kick(struct vcpu *v)
@@ -432,6 +433,12 @@ int kvm_run_once(struct kvm_cpu *k, bool finish)
     return ret == -EINTR ? 0 : ret ? ret : handle_exit(k);
 }
 
+int kvm_begin(struct kvm_cpu *k)
+{
+    int ret = kvm_memory_begin();
+    return ret < 0 || !k->push ? ret : kvm_state_put(k);
+}
+
 static enum run_result vcpu_run(struct vcpu *v)
 {
     struct kvm_cpu *k = v->engine_data;
@@ -439,7 +446,7 @@ static enum run_result vcpu_run(struct vcpu *v)
 
     open_kick();
     k->exit_tsc = 0;
-    if (k->push && kvm_state_put(k) < 0)
+    if (kvm_begin(k) < 0)
         return RUN_ERROR;
     while (ret >= 0 && !(__atomic_load_n(&v->pending, __ATOMIC_SEQ_CST) & VCPU_EXIT))
         ret = step(k);

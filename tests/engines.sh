@@ -25,9 +25,13 @@ else
     near "$(per_op kvm port_read kvm_io)" 1 3 && [ "$(per_op kvm port_read kvm_io_time)" != "" ]
     verdict counters/kvm $? "$(per_op kvm port_read kvm_io) exits for ports an op"
 fi
+# A wrong result is noticed.
+sed 's/^\(time tcg integer [0-9]* [0-9]*\) .*/\1 1/' "$work/engines.raw" >"$work/wrong.raw"
+awk -f bench/engines.awk bench/engines.rows core/counters.def "$work/wrong.raw" | grep -q '"tcg": {"failed": "a wrong result"}'
+verdict wrong_result $? "another value in the raw lines is not noticed"
 # The monitor shows the same table while the guest runs; the numbers grow.
-(sleep 0.5; echo info counters; sleep 0.5; echo info counters; echo quit) | timeout -k 5 "$(limit 20)" "$duet" -accel tcg -m 64 -kernel "$work/engines64" \
-    -append 'port_read 90000000000' -no-reboot -display none -serial null -monitor stdio >"$work/monitor" 2>&1
+(sleep 0.5; echo info counters; sleep 0.5; echo info counters; echo quit) | timeout -k 5 "$(limit 20)" "$duet" -accel tcg -m 64 \
+    -kernel "$work/engines64" -append 'port_read 90000000000' -no-reboot -display none -serial null -monitor stdio >"$work/monitor" 2>&1
 # shellcheck disable=SC2046
 set -- $(tr -d '\r' <"$work/monitor" | sed -n 's/^(duet) port_read *\([0-9]*\) .*/\1/p')
 [ $# = 2 ] && [ "$1" -gt 1000 ] && [ "$2" -gt "$1" ] && grep -qE '^blocks +[1-9][0-9]* ' "$work/monitor"
@@ -38,8 +42,8 @@ verdict monitor $? "port reads: $*; $(tail -n 1 "$work/monitor")"
 browser=$(command -v chromium) || { skip page "no chromium"; exit 0; }
 # browse OPTION... URL: a profile of its own, nothing fetched
 browse() {
-    timeout -k 5 "$(limit 60)" "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --user-data-dir="$work/profile" \
-        --window-size=1100,2600 "$@" 2>>"$work/browser.log"
+    timeout -k 5 "$(limit 60)" "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
+        --user-data-dir="$work/profile" --window-size=1100,2600 "$@" 2>>"$work/browser.log"
 }
 browse --dump-dom "file://$page" >"$work/dom"
 [ -s "$work/dom" ] || fail page/loads "$(tail -n 1 "$work/browser.log")"
@@ -59,7 +63,8 @@ verdict page/facts $? "empty or wrong:$missing $(sed -n 's/^dd data-fact="commit
 # Marks: KIND ROW ENGINE VALUE WHERE, WHERE being a dot's place or a bar's width; the value against the raw ticks, the place against the logarithm.
 sed -n 's/^circle .*cx="\([^"]*\)".*data-row="\([^"]*\)" data-engine="\([^"]*\)" data-value="\([^"]*\)".*/dot \2 \3 \4 \1/p
         s/^svg .*data-plot.*/plot/p
-        s/^rect .*width="\([^"]*\)".*data-row="\([^"]*\)" data-engine="\([^"]*\)" data-value="\([^"]*\)".*/bar \2 \3 \4 \1/p' "$work/tags" >"$work/marks"
+        s/^rect .*width="\([^"]*\)".*data-row="\([^"]*\)" data-engine="\([^"]*\)" data-value="\([^"]*\)".*/bar \2 \3 \4 \1/p' \
+    "$work/tags" >"$work/marks"
 awk 'FNR == NR { if ($1 == "tsc") hz = $2; if ($1 == "time") ns[$3, $2] = $4 / $5 * 1e9 / hz; next }
      $1 == "dot" && (d = $4 / ns[$2, $3] - 1) * d > 1e-8 { print $0 " but measured " ns[$2, $3]; bad = 1 }
      $1 == "bar" && (d = $4 / (ns[$2, $3] / ns[$2, "native"]) - 1) * d > 1e-8 { print $0 " but measured " ns[$2, $3] / ns[$2, "native"]; bad = 1 }
