@@ -31,15 +31,14 @@ static u branches(u n)
     return sum;
 }
 
-static unsigned tree(unsigned depth) { return depth ? tree(depth - 1) + tree(depth - 1) + depth : 1; }
-static unsigned (*volatile tree_by_pointer)(unsigned) = tree;
+__attribute__((noipa)) static unsigned tree(unsigned depth) { return depth ? tree(depth - 1) + tree(depth - 1) + depth : 1; }
 
-/* Calls and returns: a turn is a tree of 31, the first by a pointer. */
+/* Calls and returns: a turn is a tree of 31. */
 static u calls(u n)
 {
     u sum = 0;
     for (; n; n--)
-        sum = sum * 3 + tree_by_pointer(4);
+        sum = sum * 3 + tree(4);
     return sum;
 }
 
@@ -77,19 +76,19 @@ static u chase(u n)
     return at;
 }
 
-/* Stores and loads that jump about: a binary heap of 4096 words, a turn replaces its least. */
+/* Stores and loads that jump about: a binary heap of 4096 words, a turn replaces its least by something larger. */
 static u heap(u n)
 {
     enum { COUNT = 4096 };
     static unsigned h[COUNT];
     static unsigned seed = 12345;
     u sum = 0;
-    if (!h[1])
+    if (!h[1] || h[0] > 1u << 31)
         for (unsigned i = 0; i < COUNT; i++)
-            h[i] = i * 1000;
+            h[i] = i;
     for (; n; n--) {
         seed = seed * 1664525u + 1013904223u;
-        unsigned v = h[0] + (seed >> 8), i = 0;
+        unsigned v = h[0] + (seed >> 18), i = 0;
         sum += h[0];
         for (unsigned c; (c = 2 * i + 1) < COUNT; i = c) {
             c += c + 1 < COUNT && h[c + 1] < h[c];
