@@ -244,7 +244,7 @@ static void setup_disk(void)
     disk_ring.desc[1] = (struct vdesc){ (ul)sector, sizeof(sector), VDESC_NEXT | VDESC_WRITE, 2 };
     disk_ring.desc[2] = (struct vdesc){ (ul)&disk_request.status, 1, VDESC_WRITE, 0 };
     virtio_start(0xc100);
-    disk_read(1024);                                    /* its last read is at 4 KiB */
+    disk_read(1);                                       /* at 4 KiB */
     for (unsigned i = 0; i < sizeof(sector); i++)
         check += sector[i];
 }
