@@ -121,12 +121,12 @@ void kvm_memory_init(struct vm *vm) { as_on_change(vm->mem, changed, NULL); }
 
 int kvm_memory_begin(void)
 {
+    machine_lock();
     if (!begun) {
         begun = true;
-        machine_lock();
         kvm_memory_update();
-        machine_unlock();
     }
+    machine_unlock();
     return failed ? -EINVAL : 0;
 }
 
