@@ -7,7 +7,9 @@ CFLAGS_rel = -O2
 CFLAGS_dbg = -O1 -DDUET_DEBUG=1 -fsanitize=address,undefined -fno-omit-frame-pointer
 LDFLAGS = -pthread $(LDFLAGS_$(MODE))
 LDFLAGS_dbg = -fsanitize=address,undefined
-LDLIBS = -lslirp -lffi -lz -lcapstone -lm
+# capstone is loaded when it is asked for (backend-x86_64/disas.c); tests that compare with it are linked with it.
+LDLIBS = -lslirp -lffi -lz -lm
+TESTLIBS = -lcapstone
 
 ROOMS = core x86 softmmu tcg frontend-x86 backend-x86_64 kvm hw host vmm
 SRC := $(sort $(shell find $(ROOMS) -name '*.c' 2>/dev/null))
@@ -32,14 +34,14 @@ $(B)/libduet.a: $(LIBOBJ)
 	@rm -f $@; ar rcs $@ $^
 $(B)/tests/%: tests/unit/%.c $(B)/libduet.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libduet.a $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libduet.a $(LDLIBS) $(TESTLIBS)
 unit: $(UNIT)
 docs/instructions.md: docs/instructions.awk frontend-x86/insns.def
 	@awk -f docs/instructions.awk frontend-x86/insns.def >$@.part && mv $@.part $@
 
 # Everything that building and testing take, in one place; nothing is done when it is all there.
 PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \
-	qemu-system-x86 acpica-tools e2fsprogs cpio gzip busybox-static debootstrap expect lz4
+	qemu-system-x86 acpica-tools e2fsprogs cpio gzip busybox-static debootstrap expect lz4 chromium
 deps:
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; export DEBIAN_FRONTEND=noninteractive; \
@@ -63,6 +65,7 @@ check-kvm: deps
 bench: deps
 	@$(MAKE) --no-print-directory all
 	@bench/run
+	@bench/engines
 
 clean:
 	rm -rf build

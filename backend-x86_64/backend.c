@@ -2,9 +2,7 @@
  * x64_backend: one forward walk over a block's IR, each op lowered by the file of its group, then the out-of-line code. The block's
  * metadata (exits, points) is copied into the cache's arena. See x64.h for the contract, mem.c for memory.
  */
-#include <capstone/capstone.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/log.h"
@@ -105,8 +103,9 @@ static void keep_meta(struct x64_ctx *x)
 }
 
 /* -d count: the host instruction at this offset belongs to all stretches around it, unless it is there to count. */
-static void count_insn(struct x64_ctx *x, uint32_t off)
+static void count_insn(void *opaque, uint64_t off, const char *text)
 {
+    struct x64_ctx *x = opaque;
     for (struct tb_count *n = x->counts; n; n = n->next)
         if (off >= n->code && off < n->code_end)
             return;
@@ -117,17 +116,8 @@ static void count_insn(struct x64_ctx *x, uint32_t off)
 /* The block is complete: what its stretches are made of. */
 static void finish_counts(struct x64_ctx *x)
 {
-    csh h;
-    cs_insn *insn;
-    if (!x->counts || cs_open(CS_ARCH_X86, CS_MODE_64, &h) != CS_ERR_OK)
+    if (!x->counts || x64_each_insn(x->start, x->tb->code_size, 0, count_insn, x) < 0)
         return;
-    cs_option(h, CS_OPT_SKIPDATA, CS_OPT_ON);      /* an instruction it does not know may not end the count */
-    size_t n = cs_disasm(h, x->start, x->tb->code_size, 0, 0, &insn);
-    for (size_t i = 0; i < n; i++)
-        count_insn(x, (uint32_t)insn[i].address);
-    if (n)
-        cs_free(insn, n);
-    cs_close(&h);
     struct tb_count *last = x->counts;
     while (last->next)
         last = last->next;
@@ -201,24 +191,6 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     return 0;
 }
 
-static int x64_disas(const uint8_t *rx, unsigned len, uint64_t addr, void (*line)(uint64_t addr, const char *text))
-{
-    csh h;
-    cs_insn *insn;
-    if (cs_open(CS_ARCH_X86, CS_MODE_64, &h) != CS_ERR_OK)
-        return -1;
-    size_t n = cs_disasm(h, rx, len, addr, 0, &insn);
-    for (size_t i = 0; i < n; i++) {
-        char text[256];
-        snprintf(text, sizeof text, "%s %s", insn[i].mnemonic, insn[i].op_str);
-        line(insn[i].address, text);
-    }
-    if (n)
-        cs_free(insn, n);
-    cs_close(&h);
-    return (int)n;
-}
-
 const struct tcg_backend x64_backend = {
-    .name = "x86_64", .init = x64_init, .emit = x64_emit, .link = x64_link, .enter = x64_enter, .run_native = x64_run_native, .disas = x64_disas,
+    .name = "x86_64", .init = x64_init, .emit = x64_emit, .link = x64_link, .enter = x64_enter, .run_native = x64_run_native, .disas = x64_each_insn,
 };

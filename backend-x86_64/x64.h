@@ -217,6 +217,8 @@ struct x64_mem x64_region_field(unsigned region, size_t field);              /* 
 int x64_cc_from_mem(struct x64_ctx *, unsigned cc);
 
 /* ---- stubs.c, patch.c ---- */
+/* disas.c: host instructions as text, one after the other; how many, or -1 (no library, logged once). */
+int x64_each_insn(const uint8_t *code, size_t len, uint64_t addr, void (*each)(void *opaque, uint64_t addr, const char *text), void *opaque);
 int x64_init(struct tcg *, const struct tcg_frontend *);
 extern struct x64_stubs x64_stubs;
 void x64_link(struct tcg *, struct tb *, unsigned n, struct tb *dest);

@@ -4,7 +4,7 @@
  */
 #ifndef CORE_VCPU_H
 #define CORE_VCPU_H
-#include "core/types.h"
+#include "core/counters.h"
 #include <pthread.h>
 
 enum vcpu_pending {
@@ -44,6 +44,7 @@ struct vcpu {
     void (*kick_engine)(struct vcpu *);    /* optional: make a blocking engine return (KVM) */
     const struct engine *engine;
     void *engine_data;
+    union counters n;                      /* vCPU thread only */
 };
 
 void vcpu_set_pending(struct vcpu *, uint32_t bits);       /* sets bits and kicks; any thread */

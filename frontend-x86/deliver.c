@@ -323,6 +323,7 @@ static bool deliver_exception(struct x86_cpu *cpu)
     bool soft = cpu->exc_soft, has_error = cpu->exc_has_error;
     uint32_t error = cpu->exc_error;
     uint64_t ret = soft || cpu->exc_next_rip ? cpu->exc_next_rip : cpu->rip;
+    cpu->vcpu->n.exceptions++;
     log_event(cpu, "exception", &(struct event){ v, soft, has_error, error, ret });
     if (v == X86_DB)
         cpu->dr[7] &= ~0x2000ull;              /* GD */
@@ -378,6 +379,7 @@ static void deliver_intr(struct x86_cpu *cpu)
     if (vector < 0)
         return;
     v->halted = false;
+    v->n.interrupts++;
     cpu->exc_ext = true;
     cpu->exc_delivering = 0xff;
     log_event(cpu, "interrupt", &(struct event){ .vector = (unsigned)vector & 0xff });

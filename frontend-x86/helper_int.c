@@ -41,12 +41,14 @@ void x86_io_check(struct x86_cpu *cpu, unsigned port, unsigned size)
 uint64_t helper_in(struct x86_cpu *cpu, uint64_t port, uint64_t size, uint64_t u)
 {
     x86_io_check(cpu, (unsigned)port, (unsigned)size);
+    cpu->vcpu->n.port_read++;
     return as_read(cpu->vcpu->vm->io, port, (unsigned)size);
 }
 
 uint64_t helper_out(struct x86_cpu *cpu, uint64_t port, uint64_t v, uint64_t size)
 {
     x86_io_check(cpu, (unsigned)port, (unsigned)size);
+    cpu->vcpu->n.port_write++;
     as_write(cpu->vcpu->vm->io, port, v & (0xffffffffu >> (32 - 8 * size)), (unsigned)size);
     return 0;
 }

@@ -55,6 +55,7 @@ static bool element(struct x86_cpu *cpu, const struct rep *r)
     bool src = r->kind == REP_MOVS || r->kind == REP_LODS || r->kind == REP_CMPS || r->kind == REP_OUTS;
     bool dst = r->kind != REP_LODS && r->kind != REP_OUTS, wr = r->kind == REP_MOVS || r->kind == REP_STOS || r->kind == REP_INS;
     uint64_t a = cpu->regs[X86_RAX], b = 0, d = 0;
+    cpu->vcpu->n.port_string += r->kind == REP_INS || r->kind == REP_OUTS;
     if (src)
         a = mmu_ld(m, address(cpu, r, r->seg, X86_RSI, false), r->size);
     if (dst)

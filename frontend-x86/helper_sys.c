@@ -178,6 +178,7 @@ static uint64_t edx_eax(const struct x86_cpu *cpu)
 uint64_t helper_cpuid(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     uint32_t out[4];
+    cpu->vcpu->n.cpuid++;
     x86_cpuid(cpu, (uint32_t)cpu->regs[X86_RAX], (uint32_t)cpu->regs[X86_RCX], out);
     cpu->regs[X86_RAX] = out[0];
     cpu->regs[X86_RBX] = out[1];
@@ -189,6 +190,7 @@ uint64_t helper_cpuid(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, u
 uint64_t helper_rdmsr(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     uint64_t v;
+    cpu->vcpu->n.rdmsr++;
     if (x86_rdmsr(cpu, (uint32_t)cpu->regs[X86_RCX], &v))
         gp0(cpu);
     set_edx_eax(cpu, v);
@@ -198,6 +200,7 @@ uint64_t helper_rdmsr(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, u
 uint64_t helper_wrmsr(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     uint64_t efer = cpu->efer;
+    cpu->vcpu->n.wrmsr++;
     if (x86_wrmsr(cpu, (uint32_t)cpu->regs[X86_RCX], edx_eax(cpu)))
         gp0(cpu);
     if ((efer ^ cpu->efer) & EFER_NXE)
@@ -220,6 +223,7 @@ uint64_t helper_hlt(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uin
 {
     cpu->intr_shadow = cpu->ss_shadow = false;
     cpu->vcpu->halted = true;
+    cpu->vcpu->n.hlt++;
     return 0;
 }
 

@@ -61,7 +61,7 @@ static int finish(struct kvm_cpu *k)
 int kvm_step(struct vcpu *v)
 {
     struct kvm_cpu *k = v->engine_data;
-    int ret = k->push ? kvm_state_put(k) : 0;
+    int ret = kvm_begin(k);
 
     if (ret < 0 || (ret = set_debug(k, true)) < 0)
         return ret;

@@ -29,6 +29,8 @@ struct kvm_cpu {
     bool stepped;                        /* a debug exit has come (debug.c) */
     bool apic_seen;                      /* apic_base and cr8 are those of the kernel's local APIC, not our model's */
     uint64_t apic_base, cr8;
+    enum counter exit_counter;           /* of the last exit, and when it came (0: none yet) */
+    uint64_t exit_tsc;
 };
 
 /* ioctl that says what went wrong; 0 or more, or -errno. TRY: silent. */
@@ -42,7 +44,8 @@ int kvm_open(char *why, size_t len);
 int kvm_cpuid_init(const char *spec);
 int kvm_cpuid_set(struct kvm_cpu *);
 /* memory.c */
-int kvm_memory_init(struct vm *);
+void kvm_memory_init(struct vm *);
+int kvm_memory_begin(void);              /* before a vCPU runs: from now on the slots follow the map; 0 or -errno */
 void kvm_memory_update(void);
 #define KVM_PRIVATE_SLOT 256             /* the first number that memory.c does not use */
 /* doorbell.c */
@@ -58,6 +61,8 @@ int kvm_tsc_put(struct kvm_cpu *);
 int kvm_tsc_get(struct kvm_cpu *);
 int kvm_msr_one(struct kvm_cpu *, unsigned long request, uint32_t index, uint64_t *v);      /* KVM_GET_MSRS or KVM_SET_MSRS; silent */
 int kvm_msr_exit(struct kvm_cpu *, bool write);
+/* vcpu.c: memory and registers are as they should be in the kernel; 0 or -errno. */
+int kvm_begin(struct kvm_cpu *);
 /* debug.c; vcpu.c: one entry and what it comes out for; FINISH: only what the last exit has left of its instruction. 0 or -errno (reported). */
 int kvm_debug_exit(struct kvm_cpu *);
 int kvm_run_once(struct kvm_cpu *, bool finish);

@@ -3,7 +3,7 @@
  *
  * In: the flat view of core/aspace (every change of the map calls kvm_memory_update). Out: one slot for each stretch of guest-physical
  * memory that is contiguous in the host too; ROM is read-only (a write is an exit, and as_write drops it). Only what differs is changed,
- * removals first, because slots may not overlap. While the A20 line is low the second MiB shows the first. Dirty log: one bit a page.
+ * removals first, because slots may not overlap. The kernel takes milliseconds for a change, so nothing is told while the machine is put together. While the A20 line is low the second MiB shows the first. Dirty log: one bit a page.
  * Locks: machine lock. A vCPU that runs during a change may meet a slot that is gone: its access becomes an exit, which as_* serves.
  * Linux api.rst: KVM_SET_USER_MEMORY_REGION, KVM_GET_DIRTY_LOG.
  */
@@ -21,7 +21,7 @@
 struct slot { gpa_t start; uint64_t size; uint8_t *host; bool rom, keep; };
 
 static struct slot slots[MAX_SLOTS];           /* index: the kernel's slot number; size 0: free */
-static bool logging, failed;
+static bool logging, failed, begun;
 
 static bool same(const struct slot *a, const struct slot *b)
 {
@@ -111,12 +111,22 @@ void kvm_memory_update(void)
     free(w);
 }
 
-static void changed(void *opaque) { kvm_memory_update(); }
-
-int kvm_memory_init(struct vm *vm)
+static void changed(void *opaque)
 {
-    as_on_change(vm->mem, changed, NULL);
-    kvm_memory_update();
+    if (begun)
+        kvm_memory_update();
+}
+
+void kvm_memory_init(struct vm *vm) { as_on_change(vm->mem, changed, NULL); }
+
+int kvm_memory_begin(void)
+{
+    machine_lock();
+    if (!begun) {
+        begun = true;
+        kvm_memory_update();
+    }
+    machine_unlock();
     return failed ? -EINVAL : 0;
 }
 

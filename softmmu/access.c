@@ -103,7 +103,7 @@ static void ld_part(struct mmu *m, const struct xlat *x, unsigned off, void *buf
             memcpy(buf, x->host + off, len);
         return;
     }
-    m->stats.io++;
+    m->stats.mmio++;
     for (unsigned n; len; len -= n, off += n, p += n) {
         n = MIN(len, 8u);
         uint64_t v = as_read(m->sh->mem, x->gpa + off, n);
@@ -117,12 +117,12 @@ static void st_part(struct mmu *m, const struct xlat *x, unsigned off, const voi
 
     if (x->host) {
         if (!x->rom) {
-            m->stats.st_tracked += *x->track != 0;
+            m->stats.tracked_stores += *x->track != 0;
             track_store(m->sh, x, off, buf, len);
         }
         return;
     }
-    m->stats.io++;
+    m->stats.mmio++;
     for (unsigned n; len; len -= n, off += n, p += n) {
         uint64_t v = 0;
         n = MIN(len, 8u);
@@ -288,7 +288,7 @@ void *mmu_rmw_begin(struct mmu *m, gva_t va, unsigned size)
     if (!x->host || x->rom)
         return NULL;
     m->rmw.off = va & (PAGE_SIZE - 1);
-    m->stats.st_tracked++;
+    m->stats.tracked_stores++;
     if (__atomic_load_n(x->track, __ATOMIC_SEQ_CST) & TRACK_CODE)
         code_store(m->sh, x->track, m->rmw.off, size, NULL, NULL);
     return x->host + m->rmw.off;

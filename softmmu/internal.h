@@ -121,7 +121,7 @@ struct mmu_shared {
     uint8_t code_floods[N_FLOODS];    /* how often a page's code was given up, by hash */
     void (*invalidate)(void *opaque, gpa_t gpa, unsigned len);
     void *inv_opaque;
-    uint64_t tracked_pages, pt_drops, flushes, root_new;       /* for struct mmu_stats */
+    union counters n;                 /* what is counted under the lock */
 };
 
 /* What an access needs to know of a page. host is NULL when the page is not wholly RAM or ROM. */
@@ -141,7 +141,7 @@ struct mmu {
     struct mem_region *regions; unsigned n_regions; uint64_t *regions_live;
     uint64_t seen; bool outside; uint32_t *poll;      /* settle.c */
     struct { struct xlat x; unsigned off; } rmw;      /* mmu_rmw_begin .. _end */
-    struct mmu_stats stats;
+    union counters stats;
 };
 
 static inline void mmu_lock(struct mmu_shared *m)

@@ -122,7 +122,7 @@ static struct space *space_new(struct mmu_shared *m, uint64_t root)
     s->root = root;
     s->gen_lo = gen_fresh(m);
     s->group = group_new(m);
-    m->root_new++;
+    m->n.root_new++;
     return s;
 }
 
@@ -175,7 +175,7 @@ void flush_locked(struct mmu_shared *m)
 void mmu_flush_all(struct mmu *m)
 {
     mmu_lock(m->sh);
-    m->sh->flushes++;
+    m->sh->n.tlb_flushes++;
     flush_locked(m->sh);
     mmu_unlock(m->sh);
 }
@@ -183,7 +183,7 @@ void mmu_flush_all(struct mmu *m)
 void mmu_drop_context(struct mmu *m, unsigned context)
 {
     mmu_lock(m->sh);
-    m->sh->flushes++;
+    m->sh->n.tlb_flushes++;
     regions_drop(m->sh, false);
     shadow_zap_context_locked(m->sh, context);
     m->sh->drop_seq++;
@@ -286,12 +286,5 @@ void mmu_free(struct mmu *m)
     free(m);
 }
 
-struct mmu_stats mmu_stats(const struct mmu *m)
-{
-    struct mmu_stats s = m->stats;
-    s.pt_drops = m->sh->pt_drops;
-    s.root_new = m->sh->root_new;
-    s.flushes = m->sh->flushes;
-    s.tracked_pages = m->sh->tracked_pages;
-    return s;
-}
+const union counters *mmu_counters(const struct mmu *m) { return &m->stats; }
+const union counters *mmu_shared_counters(const struct mmu *m) { return &m->sh->n; }

@@ -11,6 +11,7 @@
 #ifndef SOFTMMU_MMU_H
 #define SOFTMMU_MMU_H
 #include "core/aspace.h"
+#include "core/counters.h"
 #include "softmmu/tlb.h"
 
 enum mmu_access { MMU_READ = 0, MMU_WRITE = 1, MMU_EXEC = 2 };
@@ -105,7 +106,7 @@ void mmu_set_poll(struct mmu *, uint32_t *word);    /* setting WORD makes the vC
 void mmu_outside(struct mmu *);                     /* ... and will not be before its next mmu_quiesce */
 bool mmu_settled(const struct mmu *, uint64_t epoch);
 
-struct mmu_stats { uint64_t refill_fast, walks, st_tracked, pt_drops, root_switches, root_new, flushes, io, region_fills, tracked_pages; };
-struct mmu_stats mmu_stats(const struct mmu *);          /* the vCPU's own; pt_drops, root_new, flushes and tracked_pages are the machine's */
+const union counters *mmu_counters(const struct mmu *);          /* the vCPU's own */
+const union counters *mmu_shared_counters(const struct mmu *);   /* the machine's: shadow_drops, root_new, tlb_flushes, tracked_pages */
 uint64_t mmu_tracked_pages(const struct mmu *);          /* [regs] how often a page was tracked, by anybody */
 #endif

@@ -84,7 +84,7 @@ void *mmu_refill(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
         struct ram_run *r = run_find(m->sh, gpa);
         if (r && (acc != MMU_WRITE || (!r->rom && !__atomic_load_n(&r->track[(gpa - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))) {
             tlb_fill(m->cur, m->id, va, m->mode, perm, r, gpa);
-            m->stats.refill_fast++;
+            m->stats.tlb_refills++;
             res = r->host + (gpa - r->start) + (va & (PAGE_SIZE - 1));
         }
     }
@@ -178,4 +178,4 @@ bool mmu_code_gpa_fast(struct mmu *m, gva_t va, gpa_t *gpa)
     return ok;
 }
 
-uint64_t mmu_tracked_pages(const struct mmu *m) { return __atomic_load_n(&m->sh->tracked_pages, __ATOMIC_RELAXED); }
+uint64_t mmu_tracked_pages(const struct mmu *m) { return __atomic_load_n(&m->sh->n.tracked_pages, __ATOMIC_RELAXED); }

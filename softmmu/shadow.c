@@ -105,7 +105,7 @@ static void entry_drop(struct mmu_shared *m, struct shadow_page *sp, unsigned i)
     uint64_t e = sp->e[i];
     if (!e)
         return;
-    m->pt_drops++;
+    m->n.shadow_drops++;
     m->drop_seq++;
     if (e & SE_CHILD) {
         if (!top_entry_gone(m, sp))

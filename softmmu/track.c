@@ -120,7 +120,7 @@ void page_track_locked(struct mmu_shared *m, uint8_t *track, unsigned bit)
 {
     if (__atomic_fetch_or(track, (uint8_t)bit, __ATOMIC_SEQ_CST))
         return;                         /* something else barred the writes already */
-    m->tracked_pages++;
+    __atomic_store_n(&m->n.tracked_pages, m->n.tracked_pages + 1, __ATOMIC_RELAXED);
     regions_drop(m, true);
     for (unsigned b = 0; b < m->n_blocks; b++) {
         struct hint_block *hb = &m->blocks[b];

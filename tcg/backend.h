@@ -21,7 +21,8 @@ struct tcg_backend {
     /* Execute one native record outside translated code, for the interpreter: refs are values in and out. 0, or 1 + the enum tcg_host_fault
        that it met; then only the FPU state (its sticky flags) has changed. */
     int (*run_native)(struct tcg_env *, const struct ir_native *, uint64_t io[5] /* d e a b c */, uint32_t *flags, void *mem);
-    int (*disas)(const uint8_t *rx, unsigned len, uint64_t addr, void (*line)(uint64_t addr, const char *text));
+    /* Emitted code as text, an instruction a call: how many, or -1. */
+    int (*disas)(const uint8_t *rx, size_t len, uint64_t addr, void (*line)(void *opaque, uint64_t addr, const char *text), void *opaque);
 };
 extern const struct tcg_backend x64_backend;      /* backend-x86_64/backend.c */
 #endif

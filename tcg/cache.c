@@ -61,7 +61,7 @@ void tcg_cache_flush(struct tcg *t)
     arena_reset(&t->meta);
     clear_jump_caches(t);
     t->flush_count++;
-    t->n.flushes++;
+    t->n.cache_flushes++;
     tcg_unlock(t);
 }
 
@@ -80,8 +80,8 @@ void tcg_tb_insert(struct tcg *t, struct tb *tb)
     tcg_lock(t);
     t->by_code[t->n_by_code] = tb;
     __atomic_store_n(&t->n_by_code, t->n_by_code + 1, __ATOMIC_RELEASE);      /* faults of other vCPUs search without the lock */
-    t->n.tbs++;
-    t->n.guest_insns += tb->n_guest;
+    t->n.blocks++;
+    t->n.block_insns += tb->n_guest;
     t->n.code_bytes += tb->code_size;
     if (tb->one_insn) {
         tcg_unlock(t);

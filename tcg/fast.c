@@ -211,7 +211,7 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         env->in_code = true;
         unsigned r = env->tcg->be->enter(env, code);
         env->in_code = false;
-        env->tcg->n.exits[r]++;
+        env->vcpu->n.all[CNT_left_site + r]++;
         struct tb *from = NULL, *to;
         unsigned n = 0;
         bool trusted;

@@ -15,7 +15,7 @@
 #define TB_HASH_BITS 15
 #define TB_PAGE_HASH_BITS 14
 
-/* Why translated code was left: the value of backend->enter. */
+/* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
 enum tcg_exit {
     TCG_EXIT_SITE,           /* an exit without a link: env->exit_info is the struct tb_exit */
     TCG_EXIT_JMPI,           /* indirect jump that missed the jump cache; pc stored */
@@ -24,8 +24,6 @@ enum tcg_exit {
     TCG_EXIT_REASON,         /* IR exit: env->exit_info = imm; pc stored */
     TCG_EXIT_UNWIND,         /* tcg_unwind or a host fault: state restored; env->exit_info = enum tcg_unwind */
 };
-
-struct tcg_counters { uint64_t tbs, guest_insns, ir_ops, code_bytes, flushes, invalidations, exits[8], links, lookups_slow; };
 
 struct tcg {
     const struct tcg_frontend *fe;
@@ -45,7 +43,7 @@ struct tcg {
     struct tb *pages[1 << TB_PAGE_HASH_BITS];
     struct tb **by_code; unsigned n_by_code, cap_by_code;       /* in order of address */
     struct ir_block *ir;             /* scratch of the translation under way */
-    struct tcg_counters n;
+    union counters n;
     struct tb_count *counts;         /* -d count */
     struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
     uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */

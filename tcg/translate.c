@@ -19,7 +19,7 @@ static void show_guest(struct tcg_env *env, const struct tb_key *key, const stru
     }
 }
 
-static void show_line(uint64_t addr, const char *text) { log_printf("  0x%llx: %s\n", (unsigned long long)addr, text); }
+static void show_line(void *opaque, uint64_t addr, const char *text) { log_printf("  0x%llx: %s\n", (unsigned long long)addr, text); }
 
 static void keep_guest(struct tcg *t, struct tb *tb, const struct ir_block *ir)
 {
@@ -73,7 +73,7 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
     int r = t->be->emit(t, ir, tb);
     if (r == 0 && log_on(LOG_OUT_ASM) && log_in_range(key->pc)) {
         log_printf("OUT: %u bytes for %u guest instructions\n", tb->code_size, tb->n_guest);
-        t->be->disas(tb->code, tb->code_size, (uint64_t)(uintptr_t)tb->code, show_line);
+        t->be->disas(tb->code, tb->code_size, (uint64_t)(uintptr_t)tb->code, show_line, NULL);
     }
     return r;
 }

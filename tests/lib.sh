@@ -50,20 +50,22 @@ booted() {
     fi
 }
 
-# make_kernel NAME [FLAG...]: a bare-metal test kernel (tests/guest/kernels/) as $work/NAME. Names that end in 64 run in 64-bit mode and are linked so,
-# then wrapped as the 32-bit ELF that multiboot wants.
+# make_kernel NAME: a bare-metal test kernel (tests/guest/kernels/) as $work/NAME. Names that end in 64 run in 64-bit mode and are linked so,
+# then wrapped as the 32-bit ELF that multiboot wants. FILE: further sources and options of the compiler.
+# make_kernel NAME [FILE...]
 make_kernel() {
     kernel_src=tests/guest/kernels kernel_name=$1
     shift
     kernel_flags="-Os -ffreestanding -fno-stack-protector -fno-pic -fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -nostdlib -static
-        -no-pie -Wl,--build-id=none,-n,-T,$kernel_src/kernel.ld,--no-warn-rwx-segments $*"
+        -no-pie -Wl,--build-id=none,-n,-T,$kernel_src/kernel.ld,--no-warn-rwx-segments"
     case $kernel_name in
     *64)
-        gcc -m64 -mno-red-zone -mcmodel=kernel $kernel_flags -o "$work/$kernel_name.elf" $kernel_src/start64.S $kernel_src/kit.c \
-            "$kernel_src/$kernel_name.c" && objcopy -O elf32-i386 "$work/$kernel_name.elf" "$work/$kernel_name"
+        gcc -m64 -mno-red-zone -mcmodel=kernel $kernel_flags \
+            -o "$work/$kernel_name.elf" $kernel_src/start64.S $kernel_src/kit.c "$kernel_src/$kernel_name.c" "$@" &&
+            objcopy -O elf32-i386 "$work/$kernel_name.elf" "$work/$kernel_name"
         ;;
     *16) gcc -m32 $kernel_flags -o "$work/$kernel_name" "$kernel_src/$kernel_name.S" ;;
-    *) gcc -m32 $kernel_flags -o "$work/$kernel_name" $kernel_src/start32.S $kernel_src/kit.c "$kernel_src/$kernel_name.c" ;;
+    *) gcc -m32 $kernel_flags -o "$work/$kernel_name" $kernel_src/start32.S $kernel_src/kit.c "$kernel_src/$kernel_name.c" "$@" ;;
     esac >"$work/$kernel_name.log" 2>&1
 }
 

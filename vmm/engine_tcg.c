@@ -97,8 +97,7 @@ static void vcpu_free(struct vcpu *v)
     tcg_env_free(env);
 }
 
-/* -d count: what translated code of the -dfilter range has executed. Without slow paths of memory accesses, helpers and the code between blocks. */
-static void say_counts(void)
+void engine_tcg_say_counts(void)
 {
     uint64_t guest = 0, host = 0;
     for (const struct tb_count *n = the_tcg ? the_tcg->counts : NULL; n; n = n->next) {
@@ -109,21 +108,15 @@ static void say_counts(void)
                (unsigned long long)host, guest ? (double)host / (double)guest : 0.0);
 }
 
-void engine_tcg_stats(struct vm *vm)
+void engine_tcg_counters(void (*add)(union counters *, const union counters *), union counters *sum)
 {
-    if (log_on(LOG_COUNT))
-        say_counts();
-    struct tcg_env *env = vm->vcpus[0]->engine_data;
-    const struct tcg_counters *n = &the_tcg->n;
-    const struct mmu_stats s = mmu_stats(env->mmu), *m = &s;
-    log_printf("blocks %llu guest insns translated %llu ir ops %llu code bytes %llu flushes %llu invalidations %llu links %llu\n", (unsigned long long)n->tbs,
-               (unsigned long long)n->guest_insns, (unsigned long long)n->ir_ops, (unsigned long long)n->code_bytes, (unsigned long long)n->flushes,
-               (unsigned long long)n->invalidations, (unsigned long long)n->links);
-    log_printf("exits: site %llu jmpi %llu lookup %llu poll %llu reason %llu unwind %llu\n", (unsigned long long)n->exits[0], (unsigned long long)n->exits[1],
-               (unsigned long long)n->exits[2], (unsigned long long)n->exits[3], (unsigned long long)n->exits[4], (unsigned long long)n->exits[5]);
-    log_printf("softmmu: refills %llu walks %llu tracked stores %llu drops %llu root switches %llu new roots %llu flushes %llu io %llu region fills %llu\n",
-               (unsigned long long)m->refill_fast, (unsigned long long)m->walks, (unsigned long long)m->st_tracked, (unsigned long long)m->pt_drops,
-               (unsigned long long)m->root_switches, (unsigned long long)m->root_new, (unsigned long long)m->flushes, (unsigned long long)m->io, (unsigned long long)m->region_fills);
+    if (!the_tcg)
+        return;
+    add(sum, &the_tcg->n);
+    for (unsigned i = 0; i < the_tcg->n_envs; i++)
+        add(sum, mmu_counters(the_tcg->envs[i]->mmu));
+    if (the_tcg->n_envs)
+        add(sum, mmu_shared_counters(the_tcg->envs[0]->mmu));
 }
 
 const struct engine tcg_engine = {

@@ -15,6 +15,8 @@ int engine_tcg_init(struct vm *, bool interp);
 struct tcg *engine_tcg_last(void);
 int engine_tcg_vcpu(struct tcg *, struct vcpu *);
 
-/* Counters of the translator and the softmmu, for -d exec at the end of a run. */
-void engine_tcg_stats(struct vm *);
+/* What the translator and its softmmus have counted, if there is one, each set handed to ADD. */
+void engine_tcg_counters(void (*add)(union counters *, const union counters *), union counters *sum);
+/* -d count: what translated code of the -dfilter range has executed. Without slow paths of memory accesses, helpers and the code between blocks. */
+void engine_tcg_say_counts(void);
 #endif

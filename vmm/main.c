@@ -7,8 +7,8 @@
  */
 #include "core/alloc.h"
 #include "core/log.h"
-#include "kvm/kvm.h"
 #include "vmm/accel.h"
+#include "vmm/counters.h"
 #include "vmm/engines.h"
 #include "vmm/loop.h"
 #include "vmm/monitor.h"
@@ -97,14 +97,18 @@ static int watch_signals(struct vm *vm)
     return loop_watch(vm->loop, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), LOOP_READ, on_signal, vm);
 }
 
+static void log_line(void *opaque, const char *text) { log_printf("counter %s", text); }
+
 static int run(struct run *r)
 {
     if (smp_run(r->vm, handle_request, begin_vcpu, r))
         return 1;
     loop_run(r->vm->loop);
     smp_join(r->vm);
-    if (log_on(LOG_EXEC) && r->vm->engine != &kvm_engine)
-        engine_tcg_stats(r->vm);
+    if (log_on(LOG_COUNT))
+        engine_tcg_say_counts();
+    if (log_on(LOG_EXEC))
+        counters_each(r->vm, log_line, NULL);
     return r->status;
 }
 

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "host/chr.h"
 #include "kvm/kvm.h"
+#include "vmm/counters.h"
 #include "vmm/engines.h"
 #include "vmm/kvm_chips.h"
 #include "vmm/rest.h"
@@ -118,10 +119,13 @@ static void info_status(void)
     say("VM status: %s\n", names[rest_state()]);
 }
 
+static void say_line(void *opaque, const char *text) { say("%s", text); }
+static void info_counters(void) { counters_each(mon.vm, say_line, NULL); }
 static void info_registers(void) { at_rest(registers, ""); }
 
 static const struct { const char *name, *help; void (*show)(void); } infos[] = {
     { "accel", "engine, why it was chosen, kernel-irqchip", info_accel },
+    { "counters", "what has been counted since the start: exits, blocks, TLB and page-table events", info_counters },
     { "registers", "the processor's registers", info_registers },
     { "status", "running or not", info_status },
 };
@@ -174,7 +178,7 @@ static const struct { const char *name, *arg, *help; void (*run)(const char *arg
     { "accel", "tcg|interp|kvm[,emulated=on]", "move the running machine to another engine", do_accel },
     { "cont", "", "let the guest go on", do_cont },
     { "help", "", "this list", do_help },
-    { "info", "accel|registers|status", "show something", do_info },
+    { "info", "accel|counters|registers|status", "show something", do_info },
     { "quit", "", "end the machine", do_quit },
     { "stop", "", "stop the guest", do_stop },
     { "system_powerdown", "", "press the power button", do_powerdown },

@@ -365,12 +365,12 @@ static uint64_t insns_before;
 static void storm_before(void)
 {
     st_in.r[X86_RCX] = 1000;
-    insns_before = exec_tcg.t->n.guest_insns + exec_interp.t->n.guest_insns;
+    insns_before = exec_tcg.t->n.block_insns + exec_interp.t->n.block_insns;
 }
 
 static void storm_check(struct machine *m, const struct state *s)
 {
-    uint64_t made = exec_tcg.t->n.guest_insns + exec_interp.t->n.guest_insns - insns_before;
+    uint64_t made = exec_tcg.t->n.block_insns + exec_interp.t->n.block_insns - insns_before;
     CHECK_EQ(s->r[X86_RAX], 1000 * 36);
     CHECK_EQ(s->r[X86_RDX], 1000 * 999 / 2);
     printf("# %llu guest instructions translated for 1000 rounds of 40\n", (unsigned long long)made);

@@ -294,6 +294,7 @@ TEST(dirty_log)
     k->cpu.seg[X86_CS].sel = 0;
     k->cpu.seg[X86_CS].base = 0;
     k->cpu.rip = 0x1000;
+    CHECK_EQ(kvm_memory_begin(), 0);
     CHECK_EQ(kvm_state_put(k), 0);
     CHECK_EQ(kvm_dirty_start(), 0);
     CHECK_EQ(kvm_dirty_collect(dirty, NULL), 0);
@@ -328,6 +329,7 @@ static int run_to_port(const uint8_t *code, size_t len)
     k->cpu.seg[X86_CS].sel = 0;
     k->cpu.seg[X86_CS].base = 0;
     k->cpu.rip = 0x1000;
+    CHECK_EQ(kvm_memory_begin(), 0);
     CHECK_EQ(kvm_state_put(k), 0);
     kvm_try(k->fd, KVM_RUN, 0);
     int port = k->run->exit_reason == KVM_EXIT_IO ? k->run->io.port : -1;

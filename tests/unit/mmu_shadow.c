@@ -311,10 +311,10 @@ static void random_steps(bool contexts)
         if (i % 16 == 0)
             check_known();
     }
-    const struct mmu_stats st = mmu_stats(m), *s = &st;
-    printf("# refill_fast %lu walks %lu st_tracked %lu drops %lu root_new %lu switches %lu io %lu\n", s->refill_fast, s->walks, s->st_tracked,
-           s->pt_drops, s->root_new, s->root_switches, s->io);
-    CHECK(s->refill_fast > (contexts ? 500 : 1000) && s->pt_drops > 1000);
+    const union counters *s = mmu_counters(m), *sh = mmu_shared_counters(m);
+    printf("# refill_fast %lu walks %lu st_tracked %lu drops %lu root_new %lu switches %lu io %lu\n", s->tlb_refills, s->walks, s->tracked_stores,
+           sh->shadow_drops, sh->root_new, s->root_switches, s->mmio);
+    CHECK(s->tlb_refills > (contexts ? 500 : 1000) && sh->shadow_drops > 1000);
     teardown();
 }
 
@@ -326,17 +326,17 @@ TEST(mmu_shared_upper_half)
     setup();
     uint64_t v;
     CHECK(try_ld(DIRECT + 0x500000, 8, &v));
-    uint64_t walks = mmu_stats(m).walks;
+    uint64_t walks = mmu_counters(m)->walks;
     uint32_t hi = gens[1], lo = gens[0];
     set_root(pt(1));
     CHECK(try_ld(DIRECT + 0x600000, 8, &v));
     CHECK_EQ(gens[1], hi);                                   /* equal upper halves: one number */
     CHECK(gens[0] != lo);
-    CHECK(mmu_stats(m).walks <= walks + 4);
-    walks = mmu_stats(m).walks;
+    CHECK(mmu_counters(m)->walks <= walks + 4);
+    walks = mmu_counters(m)->walks;
     set_root(pt(0));
     CHECK(try_ld(DIRECT + 0x600000, 8, &v));                 /* filled by the other space */
-    CHECK_EQ(mmu_stats(m).walks, walks);
+    CHECK_EQ(mmu_counters(m)->walks, walks);
     CHECK_EQ(gens[0], lo);
     st(DIRECT + pt(0) + 300 * 8, 0x1000, 8);                 /* upper entry of this root */
     CHECK(gens[1] != hi);
@@ -504,10 +504,10 @@ TEST(mmu_late_store_to_table)
     CHECK(try_ld(0, 8, &v));                             /* settled, and the last late store was seen */
     CHECK_EQ(v, 0xbb);
     CHECK(!probed(DIRECT + pt(14)));                     /* from now on its stores come the slow way */
-    uint64_t walks = mmu_stats(m).walks;
+    uint64_t walks = mmu_counters(m)->walks;
     mmu_flush_page(m, 0);
     CHECK(try_ld(0, 8, &v));
-    CHECK_EQ(mmu_stats(m).walks, walks);                 /* and INVLPG costs nothing again */
+    CHECK_EQ(mmu_counters(m)->walks, walks);                 /* and INVLPG costs nothing again */
     teardown_two();
 }
 

@@ -9,7 +9,7 @@
 
     .section .data
     .balign 16
-    .global gdt, idt, tss, last, stack_top, user_stack_top, kernel_sp, pml4, pdpt, pd
+    .global gdt, idt, tss, last, stack_top, user_stack_top, kernel_sp, pml4, pdpt, pd, multiboot_info
 gdt:
     .quad 0, 0x00af9a000000ffff, 0x00cf92000000ffff, 0x00cffa000000ffff, 0x00cff2000000ffff, 0x00affa000000ffff, 0, 0
     .fill 24, 8, 0
@@ -27,6 +27,7 @@ tss: .fill 104 + 8192 + 1
     .balign 16
 last: .fill 27, 8, 0
 kernel_sp: .quad 0
+multiboot_info: .quad 0
     .balign 4096
     .fill 16384
 stack_top:
@@ -39,6 +40,7 @@ user_stack_top:
     .code32
     .global _start, enter
 _start:
+    mov %ebx, multiboot_info
     mov $pdpt + 7, %eax
     mov %eax, pml4
     mov $pd + 7, %eax
