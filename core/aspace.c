@@ -322,6 +322,7 @@ void as_on_change(struct aspace *as, void (*cb)(void *), void *opaque)
     as->listeners[as->n_listeners++].opaque = opaque;
 }
 
+bool as_has_tap(const struct aspace *as) { return as->tap; }
 void as_set_tap(struct aspace *as, const struct as_tap *tap) { as->tap = tap; }
 
 void as_tell_dirty(struct aspace *as, gpa_t addr, size_t len, bool dma)

@@ -165,9 +165,8 @@ void tcg_run(struct tcg_env *env)
 }
 
 /* A turn that starts again (code that was written, a page that became tracked) has done nothing yet. A fault ends it: its delivery belongs to the next. */
-bool tcg_step(struct tcg_env *env, struct tb_key *key)
+bool tcg_turn(struct tcg_env *env)
 {
-    env->step_key = key;
     if (__builtin_setjmp(env->host_unwind)) {
         env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN;
         env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
@@ -177,6 +176,8 @@ bool tcg_step(struct tcg_env *env, struct tb_key *key)
         }
     }
     __atomic_store_n(&env->poll, 0, __ATOMIC_SEQ_CST);
+    if (env->cold_tb)
+        tcg_retire(env);
     bool on = env->one_insn || ready(env);
     if (on)
         step(env);
@@ -184,11 +185,19 @@ bool tcg_step(struct tcg_env *env, struct tb_key *key)
     return on;
 }
 
-void tcg_show(struct tcg_env *env, const struct tb_key *key)
+bool tcg_step(struct tcg_env *env, struct tb_key *key)
+{
+    env->step_key = key;
+    bool on = tcg_turn(env);
+    env->step_key = NULL;
+    return on;
+}
+
+void tcg_show(struct tcg_env *env, const struct tb_key *key, unsigned max)
 {
     if (__builtin_setjmp(env->host_unwind))
         return;
-    env->one_insn = true;
-    tcg_translate(env, key, 1);
+    env->one_insn = max == 1;
+    tcg_translate(env, key, max);
     env->one_insn = false;
 }

@@ -29,6 +29,8 @@ struct options {
     const char *lockstep;                       /* -lockstep A,B: the leading engine, B follows; NULL: one engine */
     bool kvm_emulated;                          /* -accel kvm takes a KVM without hardware assistance too */
     uint64_t ram_size;
+    int64_t rtc_base;                           /* seconds since 1970, -1: the host's */
+    bool clock_by_access;                       /* -rtc clock=accesses */
     unsigned log_mask;
     uint64_t filter_lo, filter_hi;
     struct drive_opt drives[OPT_MAX]; unsigned n_drives;
