@@ -44,6 +44,36 @@ verdict found/registers $? "$(grep -c '^\*' "$work/err") registers are marked"
 [ "$(grep -c '^IN: ' "$work/err")" = 2 ] && [ "$(grep -c '^IR:' "$work/err")" = 2 ] && [ "$(grep -c '^OPT:' "$work/err")" = 2 ] && grep -q ': sub edi, 8' "$work/err"
 verdict found/stages $? "not every stage is shown"
 
+# ---- optimised code: blocks linked, hot loops in their tight copies ----
+
+make_kernel linked64 || fail linked64 "cannot build it: $(tail -n 1 "$work/linked64.log")"
+for kernel in long64 prot32 real16 paging32 paging64 smc64 exits32 loops64 linked64; do
+    run_kernel tcg,interp,blocks=on $kernel
+    status=$?
+    [ $status = 0 ] && grep -q '^end' "$work/out" && [ "$(counted)" -gt 500 ]
+    verdict "blocks/$kernel" $? "status $status, last: $(tail -n 1 "$work/out") $(grep -m 1 lockstep: "$work/err")"
+done
+# Wrong on purpose in one form only: a block of several instructions, a hot loop, flags that a linked block does not leave behind. Instruction by
+# instruction they are right.
+label() { nm "$work/linked64.elf" | sed -n "s/^0*\([0-9a-f]*\) . $1\$/\1/p"; }
+for form in in_a_block,block in_a_hot_loop,hot by_flags,flags; do
+    pc=$(label ${form%,*})
+    export DUET_LOCKSTEP_SPOIL=0x$pc,${form#*,}
+    run_kernel tcg,interp linked64
+    [ $? = 0 ]
+    verdict "found/${form#*,}_not_by_instructions" $? "$(grep -m 1 lockstep: "$work/err")"
+    run_kernel tcg,interp,blocks=on linked64
+    status=$?
+    unset DUET_LOCKSTEP_SPOIL
+    if [ $form = by_flags,flags ]; then
+        [ $status = 1 ] && grep -q '^lockstep: .* each block alone is right: by the linking of blocks' "$work/err" && grep -q "^IN: pc 0x$pc " "$work/err"
+    else
+        [ $status = 1 ] && grep -q "^lockstep: tcg and interp differ after the block at pc 0x$pc, by its optimisation" "$work/err" &&
+            grep -qE '^\* r(ax|bx|si) ' "$work/err" && [ "$(grep -c '^OUT: ' "$work/err")" = 1 ]
+    fi
+    verdict "found/${form#*,}" $? "status $status, $(grep -m 2 lockstep: "$work/err" | tail -n 1)"
+done
+
 # ---- with kvm ----
 
 # On this host's, which may be one that emulates guest kernels: its single steps and breakpoints are not to be trusted beyond this kernel.
@@ -86,3 +116,7 @@ together tcg,interp 30 -m 256 -kernel "$guest/vmlinuz-cloud" -initrd "$guest/ini
 lockstep_status=$?
 [ "$(counted)" -gt 2000000 ]
 verdict cloud $? "status $lockstep_status; $(counted) instructions; $(grep -m 1 lockstep: "$work/err")"
+together tcg,interp,blocks=on 40 -m 256 -kernel "$guest/vmlinuz-cloud" -initrd "$guest/initrd-cloud.gz" -append "console=ttyS0"
+lockstep_status=$?
+[ "$(counted)" -gt 50000000 ]
+verdict blocks/cloud $? "status $lockstep_status; $(counted) instructions; $(grep -m 1 lockstep: "$work/err")"

@@ -17,15 +17,14 @@
 #include "frontend-x86/mode.h"
 #include "vmm/engines.h"
 #include "vmm/lockstep_int.h"
-#include "x86/cpuid.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define KEEP_PAGES 16
-#define KEEP_PAGES_BLOCKS 256
+#define KEEP_PAGES_BLOCKS 64
 #define BREATHE 2000                  /* turns between two in which the event loop gets the machine lock */
-#define BREATHE_BLOCKS 20
+#define BREATHE_BLOCKS 4
 
 struct lockstep ls;
 
@@ -223,7 +222,7 @@ static bool turn(struct vcpu *a, struct vcpu *b)
     bool on;
 
     begin_turn(a, b);
-    if (!insn_turn(&on))
+    if (ls.blocks ? !ls_blocks_turn(b, &on) : !insn_turn(&on))
         return false;
     if (ls.env[1])
         ls.env[1]->flags = ls.env[0]->flags;        /* undefined ones too, or they would be found at the next PUSHF */
@@ -292,7 +291,9 @@ static int init(struct vm *a)
     int ret = 0;
 
     ls.b = vm_new(ls.kvm ? &kvm_engine : &tcg_engine, a->clock);
-    a->cpu_spec = ls.b->cpu_spec = xasprintf("%s,-rdrand,-rdseed", a->cpu_spec ? a->cpu_spec : "max");        /* the same answer to both is none */
+    __builtin_cpu_init();
+    bool amd = ls.kvm && __builtin_cpu_is("amd");    /* the manners of the processor that we are on: an SVM processor's */
+    a->cpu_spec = ls.b->cpu_spec = xasprintf("%s,-rdrand,-rdseed%s", a->cpu_spec ? a->cpu_spec : "max", amd ? ",+svm" : "");    /* the same answer to both is none */
     ls.resync = true;
     ls_spaces_init(a, ls.b);
     if (ls.kvm)
@@ -314,11 +315,8 @@ static int vcpu_init(struct vcpu *a)
     ls.env[0] = a->engine_data;
     ls.env[1] = ls.kvm ? NULL : b->engine_data;
     ls.b->vcpus[ls.b->n_vcpus++] = b;
-    if (ls.kvm) {
-        __builtin_cpu_init();
-        ls_cpu(0)->cpuid = ls_cpu(1)->cpuid;         /* what both have, in the manners of the processor that we are on */
-        ls_cpu(0)->cpuid->amd = __builtin_cpu_is("amd");
-    }
+    if (ls.kvm)
+        ls_cpu(0)->cpuid = ls_cpu(1)->cpuid;         /* what both have */
     return 0;
 }
 
@@ -337,7 +335,7 @@ static void vcpu_state_changed(struct vcpu *a)
 static const struct engine engine = { .name = "lockstep", .init = init, .vcpu_init = vcpu_init, .vcpu_reset = vcpu_reset, .vcpu_run = run,
     .vcpu_state_changed = vcpu_state_changed };
 
-const char *const lockstep_orders[] = { "tcg,interp", "interp,tcg", "tcg,kvm", "kvm,tcg", "interp,kvm", "kvm,interp", NULL };
+const char *const lockstep_orders[] = { "tcg,interp", "interp,tcg", "tcg,interp,blocks=on", "tcg,kvm", "kvm,tcg", "interp,kvm", "kvm,interp", NULL };
 
 const struct engine *lockstep_engine(const char *order)
 {

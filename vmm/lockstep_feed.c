@@ -59,7 +59,7 @@ static struct ls_event replay(int i, enum ls_kind kind, uint64_t addr, uint64_t 
 {
     if (!ls.replaying)
         return (struct ls_event){ .ret = -1 };
-    bool more = !ls_fed(i);
+    bool more = !ls_fed(i) && ls.next[i] < ls.n_events;
     struct ls_event e = more ? ls.events[ls.next[i]] : (struct ls_event){ .kind = kind, .ret = -1 };
     bool same = more && e.kind == kind && e.addr == addr && e.size == size && (!gives || e.val == val);
     if (!same && !*ls.bad)

@@ -21,7 +21,7 @@ struct ls_event { enum ls_kind kind; unsigned size; int ret; uint64_t addr, val;
 struct ls_copy { uint8_t *a, *b, *track_a, *track_b; uint64_t size; };
 struct ls_space { struct aspace *a, *b; struct as_tap tap_a, tap_b; struct region regions[LS_MAX_REGIONS]; unsigned n; bool stale; };
 /* A page that one of the two has written lately, in both machines. */
-struct ls_page { gpa_t gpa; uint8_t *a, *b; uint8_t *track_a, *track_b; };
+struct ls_page { gpa_t gpa; uint8_t *a, *b; uint8_t *track_a, *track_b, *was /* before the turn, in mode blocks */; };
 
 struct lockstep {
     struct vm *b;
@@ -63,7 +63,8 @@ void ls_spaces_init(struct vm *a, struct vm *b);
 void ls_follow_maps(void);
 void ls_copy_memory(void);
 void ls_forget_pages(void);
-void ls_note_page(gpa_t);
+void ls_note_page(gpa_t, int writer);
+void ls_keep_pages(void);                                  /* the list's, as they are before a turn */
 struct ls_copy *ls_copy_by_track(const uint8_t *track);
 /* Bytes that a device has put into memory, into that side's. */
 void ls_dma_to(int i, gpa_t addr, const void *bytes, size_t len);

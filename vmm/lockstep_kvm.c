@@ -123,7 +123,8 @@ static void note_vector(void)
     }
 }
 
-/* Differences that mean nothing: the hidden part of a segment that cannot be used; its granularity, which AMD's processors do not keep; and what struct x86_cpu has for the translator only. */
+/* Differences that mean nothing: the hidden part of a segment that cannot be used; its granularity, which AMD's processors do not keep; and what
+   struct x86_cpu has for the translator only. */
 static void settle(void)
 {
     const struct x86_cpu *a = ls_cpu(0);
@@ -142,7 +143,7 @@ static void settle(void)
 static void page_written(void *opaque, gpa_t gpa)
 {
     k.dirty++;
-    ls_note_page(gpa);
+    ls_note_page(gpa, 1);
 }
 
 static bool agree(void)
@@ -211,6 +212,9 @@ static bool whole_turn(void)
     return more;
 }
 
+/* No breakpoint can be where no address is: the fetch from there faults, and KVM goes to that fault's handler from here. */
+static bool behind(enum how h) { return h == RUN && !x86_canonical(linear_pc(ls_cpu(0))); }
+
 bool ls_kvm_turn(bool a_ran)
 {
     const struct x86_cpu *a = ls_cpu(0);
@@ -237,9 +241,11 @@ bool ls_kvm_turn(bool a_ran)
     ls.ahead = false;
     if (k.delivery && ls.key[0].pc != ls.before_pc)
         ret = enter_handler();
-    if (!a->exc_pending && ret >= 0 && !(k.delivery && ls.key[0].pc == ls.before_pc))
+    if (!a->exc_pending && ret >= 0 && !behind(h) && !(k.delivery && ls.key[0].pc == ls.before_pc))
         ret = through(h, more);
     ls.replaying = false;
+    if (!ret && behind(h))
+        return k.delivery = true;
     if (ret < 0) {
         settle();
         fail(ret == -ETIMEDOUT ? "kvm does not come to where the translator went" : "kvm fails");

@@ -95,7 +95,21 @@ static void follow_dma(gpa_t addr, size_t len)
     }
 }
 
-void ls_note_page(gpa_t gpa)
+/* What a page was before: the other side has not written it yet. */
+static void keep(struct ls_page *p, const uint8_t *was)
+{
+    if (!p->was)
+        p->was = xmalloc(PAGE_SIZE);
+    memcpy(p->was, was, PAGE_SIZE);
+}
+
+void ls_keep_pages(void)
+{
+    for (unsigned i = 0; i < ls.n_pages; i++)
+        keep(&ls.pages[i], ls.pages[i].b);
+}
+
+void ls_note_page(gpa_t gpa, int writer)
 {
     uint64_t off_a, off_b, left;
 
@@ -106,25 +120,32 @@ void ls_note_page(gpa_t gpa)
         if (ls.pages[i].gpa == gpa && ls.pages[i].a == a->host + off_a)      /* the map may have changed since */
             return;
     }
-    ls.pages[ls.n_pages++] = (struct ls_page){ gpa, a->host + off_a, b->host + off_b, a->track + (off_a >> PAGE_BITS), b->track + (off_b >> PAGE_BITS) };
+    struct ls_page *p = &ls.pages[ls.n_pages++];
+    *p = (struct ls_page){ gpa, a->host + off_a, b->host + off_b, a->track + (off_a >> PAGE_BITS), b->track + (off_b >> PAGE_BITS), p->was };
+    if (ls.blocks)
+        keep(p, writer ? p->a : p->b);
+}
+
+static void note_pages(gpa_t addr, size_t len, int writer)
+{
+    ls_note_page(addr & PAGE_MASK, writer);
+    ls_note_page((addr + len - 1) & PAGE_MASK, writer);
 }
 
 static void dirty_a(void *opaque, gpa_t addr, size_t len, bool dma)
 {
     if (ls.resync || (dma && ls.dead))
         return;
-    if (dma) {
+    if (dma)
         follow_dma(addr, len);
-    } else {
-        ls_note_page(addr & PAGE_MASK);
-        ls_note_page((addr + len - 1) & PAGE_MASK);
-    }
+    else
+        note_pages(addr, len, 0);
 }
 
 static void dirty_b(void *opaque, gpa_t addr, size_t len, bool dma)
 {
-    if (!dma)
-        dirty_a(opaque, addr, len, false);
+    if (!dma && !ls.resync)
+        note_pages(addr, len, 1);
 }
 
 void ls_follow_maps(void)

@@ -16,4 +16,5 @@ for kernel in /*.lockstep; do
     fi
     order=interp,kvm                               # the others with the interpreter
 done
+dmesg | tail -5
 echo "nested: end"
