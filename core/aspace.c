@@ -548,7 +548,7 @@ void *as_dma_ptr(struct aspace *as, gpa_t addr, size_t *len, bool write)
     return r->host + off;
 }
 
-void as_dma_dirty(struct aspace *as, gpa_t addr, size_t len)
+static void dirty(struct aspace *as, gpa_t addr, size_t len, bool dma)
 {
     while (len) {
         uint64_t off, left;
@@ -556,12 +556,15 @@ void as_dma_dirty(struct aspace *as, gpa_t addr, size_t len)
         size_t n = step(r, addr, left, len);
         if (has_bytes(r, true)) {
             written(as, r, off, addr, n);
-            as_tell_dirty(as, addr, n, true);
+            as_tell_dirty(as, addr, n, dma);
         }
         addr += n;
         len -= n;
     }
 }
+
+void as_dma_dirty(struct aspace *as, gpa_t addr, size_t len) { dirty(as, addr, len, true); }
+void as_cpu_dirty(struct aspace *as, gpa_t addr, size_t len) { dirty(as, addr, len, false); }
 
 int as_load(struct aspace *as, gpa_t addr, const void *buf, size_t len)
 {

@@ -73,6 +73,7 @@ int as_dma_write(struct aspace *, gpa_t addr, const void *buf, size_t len);
    it the device calls as_dma_dirty for what it wrote. */
 void *as_dma_ptr(struct aspace *, gpa_t addr, size_t *len, bool write);
 void as_dma_dirty(struct aspace *, gpa_t addr, size_t len);
+void as_cpu_dirty(struct aspace *, gpa_t addr, size_t len);     /* ... a processor, of its own structures there */
 /* Loader only: writes RAM and ROM alike. */
 int as_load(struct aspace *, gpa_t addr, const void *buf, size_t len);
 

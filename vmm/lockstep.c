@@ -78,6 +78,12 @@ bool ls_insn_at(const struct tb_key *key, struct x86_insn *insn)
     return x86_decode(insn, bytes, n, key->mode & XM_CODE64 ? X86_M64 : key->mode & XM_CODE32 ? X86_M32 : X86_M16) == X86_OK;
 }
 
+bool ls_repeats(const struct x86_insn *insn)
+{
+    unsigned op = insn->opcode;
+    return (insn->rep || insn->repne) && insn->map == 0 && !insn->vex && ((op & 0xfc) == 0x6c || (op & 0xfc) == 0xa4 || (op >= 0xaa && op <= 0xaf));
+}
+
 /* RFLAGS that the instruction leaves undefined. */
 static uint64_t undefined_flags(void)
 {

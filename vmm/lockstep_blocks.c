@@ -67,7 +67,7 @@ static bool at_string(void)
     struct x86_insn insn;
 
     x86_frontend.get_key(ls_cpu(0), &key);
-    return ls_insn_at(&key, &insn) && (insn.rep || insn.repne);
+    return ls_insn_at(&key, &insn) && ls_repeats(&insn);
 }
 
 static uint64_t next_pc(int i)
@@ -83,7 +83,7 @@ static bool run_a(void)
     set_clock(WINDOW_NS);
     bool on = tcg_turn(ls.env[0]);
     set_clock(0);
-    for (unsigned i = 0; on && i < PIECES && !ls_cpu(0)->exc_pending && !ls.env[0]->vcpu->halted && at_string(); i++) {
+    for (unsigned i = 0; on && i < PIECES && !ls.env[0]->need_deliver && !ls.env[0]->vcpu->halted && at_string(); i++) {
         ls.env[0]->one_insn = true;
         tcg_turn(ls.env[0]);
     }
@@ -207,7 +207,7 @@ static bool whole(int i)
     bool on = tcg_step(ls.env[i], &ls.key[i]);
     struct x86_insn insn;
 
-    if (!on || !ls_insn_at(&ls.key[i], &insn) || !(insn.rep || insn.repne))
+    if (!on || !ls_insn_at(&ls.key[i], &insn) || !ls_repeats(&insn))
         return on;
     for (unsigned n = 0; n < PIECES && !c->exc_pending && next_pc(i) == ls.key[i].pc; n++)
         tcg_step(ls.env[i], &ls.key[i]);
@@ -247,14 +247,20 @@ static void show_block(const struct tb_key *key, bool all)
     tcg_show(ls.env[0], key, IR_MAX_GUEST);
 }
 
+/* A, where it came out, and B, when it was there and most like it. */
+static void show_nearest(void)
+{
+    if (!ls_cpus_differ(ls_cpu(0), &w.nearest, 0, false))
+        log_printf("lockstep: written memory, or what was asked of devices, differs\n");
+    ls_show_cpus(ls_cpu(0), &w.nearest, ls.name[0], ls.name[1]);
+}
+
 static void report_block(const struct x86_cpu *start, uint32_t flags)
 {
     log_printf("lockstep: tcg and interp differ after the block at pc 0x%llx, by its optimisation: its instructions one by one are right\n",
                (unsigned long long)ls.key[0].pc);
     if (w.nearest_same >= 0) {
-        if (!ls_cpus_differ(ls_cpu(0), &w.nearest, 0, false))
-            log_printf("lockstep: written memory, or what was asked of devices, differs\n");
-        ls_show_cpus(ls_cpu(0), &w.nearest, ls.name[0], ls.name[1]);
+        show_nearest();
     } else {
         log_printf("lockstep: interp does not come to pc 0x%llx\n", (unsigned long long)ls_cpu(0)->rip);
         ls_show_cpus(ls_cpu(0), ls_cpu(1), ls.name[0], ls.name[1]);
@@ -310,6 +316,8 @@ static void narrow(void)
     begin = ls.before;
     log_printf("lockstep: tcg comes out at pc 0x%llx, where interp does not agree; %u accesses to devices since the last agreement at pc 0x%llx%s%s\n",
                (unsigned long long)ls_cpu(0)->rip, ls.n_events, (unsigned long long)ls.before_pc, *ls.bad ? ": " : "", ls.bad);
+    if (w.nearest_same >= 0)
+        show_nearest();
     silence(&ls.mem);
     silence(&ls.io);
     ls.count = w.n_trail < count ? count - w.n_trail : 0;

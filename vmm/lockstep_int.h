@@ -79,6 +79,7 @@ bool ls_pages_stay_different(void);
 /* The instruction at that key's pc, as bytes are there now. False: it cannot be decoded. */
 struct x86_insn;
 bool ls_insn_at(const struct tb_key *, struct x86_insn *);
+bool ls_repeats(const struct x86_insn *);                  /* a string instruction that is repeated */
 
 /* ---- lockstep_diff.c ---- */
 /* What of the processors differs: a line for each on the log, or none when quiet; bits of UNDEFINED flags may differ. True: something does. */

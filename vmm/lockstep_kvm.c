@@ -91,7 +91,7 @@ static enum how how(void)
     k.msrs |= insn.row->mnem == X86I_swapgs;
     if ((r = rule_of(&insn)))
         return r->how == RUN && k.emulated ? STEP : r->how;
-    return insn.rep || insn.repne ? RUN : STEP;    /* a step is one element of a repeated instruction */
+    return ls_repeats(&insn) ? RUN : STEP;    /* a step is one element of a repeated instruction */
 }
 
 static int run_to(uint64_t pc)
@@ -201,7 +201,7 @@ static bool whole_turn(void)
 
     for (;;) {
         const struct x86_cpu *a = ls_cpu(0);
-        bool repeated = linear_pc(a) == ls.key[0].pc && ls_insn_at(&ls.key[0], &insn) && (insn.rep || insn.repne);
+        bool repeated = linear_pc(a) == ls.key[0].pc && ls_insn_at(&ls.key[0], &insn) && ls_repeats(&insn);
         bool iret = k.emulated && !more && ls_insn_at(&ls.key[0], &insn) && insn.row->mnem == X86I_iret;
         if (a->exc_pending || ls.env[0]->vcpu->halted || !(a->ss_shadow || repeated || iret))
             break;
