@@ -299,7 +299,7 @@ static int init(struct vm *a)
     ls.b = vm_new(ls.kvm ? &kvm_engine : &tcg_engine, a->clock);
     __builtin_cpu_init();
     bool amd = ls.kvm && __builtin_cpu_is("amd");    /* the manners of the processor that we are on: an SVM processor's */
-    a->cpu_spec = ls.b->cpu_spec = xasprintf("%s,-rdrand,-rdseed%s", a->cpu_spec ? a->cpu_spec : "max", amd ? ",+svm" : "");    /* the same answer to both is none */
+    a->cpu_spec = ls.b->cpu_spec = xasprintf("%s,-rdrand,-rdseed%s", a->cpu_spec ? a->cpu_spec : "max", amd ? ",+svm" : "");    /* no answer is the same */
     ls.resync = true;
     ls_spaces_init(a, ls.b);
     if (ls.kvm)

@@ -19,27 +19,49 @@
 
 enum how { STEP, RUN /* freely, to the next pc */, TAKE /* step, then take the results from the translator */, SKIP /* take everything from the translator */ };
 
-static const struct rule { uint16_t mnem; uint8_t how; const char *why; } rules[] = {
-    { X86I_pushf, RUN, "the trap flag would be pushed" },
-    { X86I_popf, RUN, "the trap flag would be replaced" },
-    { X86I_iret, RUN, "the trap flag would be replaced" },
-    { X86I_syscall, RUN, "the trap flag would be seen in R11" },
-    { X86I_sysret, RUN, "the trap flag would be replaced" },
-    { X86I_int, RUN, "the trap flag would be pushed, where no gate is fetched by an exception's road" },
-    { X86I_cpuid, TAKE, "the kernel's leaves follow its own clock and vendor" },
-    { X86I_rdtsc, TAKE, "the processor's counter cannot be stopped" },
-    { X86I_rdtscp, TAKE, "the processor's counter cannot be stopped" },
-    { X86I_rdpmc, TAKE, "the processor's counters cannot be stopped" },
-    { X86I_rdmsr, TAKE, "some registers are the host's, or count" },
-    { X86I_wrmsr, SKIP, "some are refused by the kernel where the translator has them" },
+static bool guest_debugs(const struct x86_insn *insn)
+{
+    const struct x86_cpu *a = ls_cpu(0);
+    return (ls.before.rflags | a->rflags) & RF_TF || (ls.before.dr[7] | a->dr[7]) & 0xff;
+}
+static bool guests_guest(const struct x86_insn *insn) { return ls.before.svm.guest || ls_cpu(0)->svm.guest; }
+static bool task_switch(const struct x86_insn *insn) { return ls_cpu(0)->seg[X86_TR].sel != ls.before.seg[X86_TR].sel; }
+static bool repeated(const struct x86_insn *insn) { return insn && ls_repeats(insn); }
+static bool instruction(const struct x86_insn *insn, uint16_t mnem) { return insn && insn->row->mnem == mnem; }
+
+/* The first that fits: WHEN says so, or it is that instruction. Nothing fits: a step. */
+static const struct rule { uint16_t mnem; bool (*when)(const struct x86_insn *); uint8_t how; const char *why; } rules[] = {
+    { 0, guest_debugs, SKIP, "the guest's own debugging, where KVM's would be in its way" },
+    { 0, guests_guest, SKIP, "a guest's guest" },
+    { 0, task_switch, RUN, "a new TR: a task switch replaces the trap flag" },
+    { 0, repeated, RUN, "a step is one element of a repeated instruction" },
+    { X86I_pushf, NULL, RUN, "the trap flag would be pushed" },
+    { X86I_int, NULL, RUN, "the trap flag would be pushed" },
+    { X86I_popf, NULL, RUN, "the trap flag would be replaced" },
+    { X86I_iret, NULL, RUN, "the trap flag would be replaced" },
+    { X86I_sysret, NULL, RUN, "the trap flag would be replaced" },
+    { X86I_syscall, NULL, RUN, "the trap flag would be seen in R11" },
+    { X86I_cpuid, NULL, TAKE, "the kernel's leaves follow its own clock and vendor" },
+    { X86I_rdtsc, NULL, TAKE, "the processor's counter cannot be stopped" },
+    { X86I_rdtscp, NULL, TAKE, "the processor's counter cannot be stopped" },
+    { X86I_rdpmc, NULL, TAKE, "the processor's counters cannot be stopped" },
+    { X86I_rdmsr, NULL, TAKE, "some registers are the host's, or count" },
+    { X86I_wrmsr, NULL, SKIP, "some are refused by the kernel where the translator has them" },
 };
+static uint64_t used[ARRAY_SIZE(rules)];
+
+/* Rules of another kind, counted too. */
+static struct other { const char *why; uint64_t n; } with_ss = { .why = "debug traps are held off after a load of SS: the next instruction belongs to it" },
+    with_iret = { .why = "a kernel that emulates IRET goes on at its target at once" },
+    with_event = { .why = "an event is compared after its handler was entered, with the first instruction there" },
+    no_target = { .why = "no breakpoint can be where no address is: the fault of the fetch from there is taken with it" };
 
 static struct {
     int vector;                       /* acknowledged, to be injected with the next instruction; -1: none */
     bool delivery;                    /* an event is under way: the last turn has stopped before its handler */
     bool emulated;                    /* the kernel emulates guest-kernel code: steps show no trap flag, and breakpoints are missed after far transfers */
     bool msrs;                        /* they are worth a look after this turn */
-    uint64_t free, taken, skipped, dirty;
+    uint64_t dirty;
 } k = { .vector = -1 };
 
 static struct vcpu *vcpu(void) { return ls.b->vcpus[0]; }
@@ -66,38 +88,25 @@ static void take_all(void)
     k.delivery = false;
 }
 
-static const struct rule *rule_of(const struct x86_insn *insn)
-{
-    for (unsigned i = 0; i < ARRAY_SIZE(rules); i++) {
-        if (rules[i].mnem == insn->row->mnem)
-            return &rules[i];
-    }
-    return NULL;
-}
-
 /* How KVM gets through the instruction at the key, of which the translator has made what struct x86_cpu says now. */
 static enum how how(void)
 {
-    const struct x86_cpu *a = ls_cpu(0);
-    struct x86_insn insn;
-    const struct rule *r;
+    struct x86_insn decoded, *insn = ls_insn_at(&ls.key[0], &decoded) ? &decoded : NULL;
 
-    if ((ls.before.rflags | a->rflags) & RF_TF || (ls.before.dr[7] | a->dr[7]) & 0xff || ls.before.svm.guest || a->svm.guest)
-        return SKIP;                               /* the guest's own debugging, where KVM's would be in its way; a guest's guest */
-    if (a->seg[X86_TR].sel != ls.before.seg[X86_TR].sel)
-        return RUN;                                /* a task switch: the trap flag would be replaced */
-    if (!ls_insn_at(&ls.key[0], &insn))
-        return STEP;
-    k.msrs |= insn.row->mnem == X86I_swapgs;
-    if ((r = rule_of(&insn)))
-        return r->how == RUN && k.emulated ? STEP : r->how;
-    return ls_repeats(&insn) ? RUN : STEP;    /* a step is one element of a repeated instruction */
+    k.msrs |= instruction(insn, X86I_swapgs);
+    for (unsigned i = 0; i < ARRAY_SIZE(rules); i++) {
+        const struct rule *r = &rules[i];
+        if (r->when ? !r->when(insn) : !instruction(insn, r->mnem))
+            continue;
+        used[i]++;
+        return r->how == RUN && r->mnem && k.emulated ? STEP : r->how;       /* an emulated step shows no trap flag */
+    }
+    return STEP;
 }
 
 static int run_to(uint64_t pc)
 {
     ls.ahead = true;
-    k.free++;
     return kvm_run_to(vcpu(), pc, LIMIT_MS, k.msrs);
 }
 
@@ -106,6 +115,7 @@ static int enter_handler(void)
 {
     int ret = k.vector >= 0 ? kvm_interrupt(vcpu(), k.vector) : 0;
 
+    with_event.n++;
     k.vector = -1;
     k.delivery = false;
     return ret < 0 ? ret : run_to(ls.key[0].pc);
@@ -182,7 +192,6 @@ static int through(enum how h, bool more)
         ret = kvm_step(vcpu(), k.msrs);
     if (ret < 0 || h != TAKE)
         return ret;
-    k.taken++;
     ls_cpu(1)->regs[X86_RAX] = a->regs[X86_RAX];
     ls_cpu(1)->regs[X86_RBX] = a->regs[X86_RBX];
     ls_cpu(1)->regs[X86_RCX] = a->regs[X86_RCX];
@@ -191,8 +200,7 @@ static int through(enum how h, bool more)
     return 0;
 }
 
-/* The instruction after a load of SS belongs to it, as debug traps are held off; a repeated instruction is done to its end. A kernel that emulates
-   IRET goes on at its target at once. */
+/* What KVM does in one go the translator does in one turn. True: more than one instruction. */
 static bool whole_turn(void)
 {
     struct tb_key first = ls.key[0];
@@ -201,18 +209,19 @@ static bool whole_turn(void)
 
     for (;;) {
         const struct x86_cpu *a = ls_cpu(0);
-        bool repeated = linear_pc(a) == ls.key[0].pc && ls_insn_at(&ls.key[0], &insn) && ls_repeats(&insn);
+        bool again = linear_pc(a) == ls.key[0].pc && ls_insn_at(&ls.key[0], &insn) && ls_repeats(&insn);
         bool iret = k.emulated && !more && ls_insn_at(&ls.key[0], &insn) && insn.row->mnem == X86I_iret;
-        if (a->exc_pending || ls.env[0]->vcpu->halted || !(a->ss_shadow || repeated || iret))
+        if (a->exc_pending || ls.env[0]->vcpu->halted || !(a->ss_shadow || again || iret))
             break;
         more |= a->ss_shadow || iret;
+        with_ss.n += a->ss_shadow;
+        with_iret.n += iret;
         ls_step(0);
     }
     ls.key[0] = first;
     return more;
 }
 
-/* No breakpoint can be where no address is: the fetch from there faults, and KVM goes to that fault's handler from here. */
 static bool behind(enum how h) { return h == RUN && !x86_canonical(linear_pc(ls_cpu(0))); }
 
 bool ls_kvm_turn(bool a_ran)
@@ -232,7 +241,6 @@ bool ls_kvm_turn(bool a_ran)
         h = RUN;
     if (h == SKIP || (ls.before.exc_pending && (ls.before.rflags & RF_TF))) {
         take_all();
-        k.skipped++;
         return true;
     }
     if (ls.before.exc_pending)
@@ -244,8 +252,10 @@ bool ls_kvm_turn(bool a_ran)
     if (!a->exc_pending && ret >= 0 && !behind(h) && !(k.delivery && ls.key[0].pc == ls.before_pc))
         ret = through(h, more);
     ls.replaying = false;
-    if (!ret && behind(h))
+    if (!ret && behind(h)) {
+        no_target.n++;
         return k.delivery = true;
+    }
     if (ret < 0) {
         settle();
         fail(ret == -ETIMEDOUT ? "kvm does not come to where the translator went" : "kvm fails");
@@ -259,8 +269,18 @@ bool ls_kvm_turn(bool a_ran)
 
 void ls_kvm_say(void)
 {
-    log_printf("lockstep: kvm ran freely %llu times, took results %llu times, took everything %llu times; %llu written pages compared\n",
-               (unsigned long long)k.free, (unsigned long long)k.taken, (unsigned long long)k.skipped, (unsigned long long)k.dirty);
+    static const char *const did[] = { [RUN] = "ran freely", [TAKE] = "took the results", [SKIP] = "took everything" };
+    const struct other *others[] = { &with_ss, &with_iret, &with_event, &no_target };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(rules); i++) {
+        if (used[i])
+            log_printf("lockstep: kvm %s %llu times: %s\n", did[rules[i].how], (unsigned long long)used[i], rules[i].why);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        if (others[i]->n)
+            log_printf("lockstep: kvm did as one %llu times: %s\n", (unsigned long long)others[i]->n, others[i]->why);
+    }
+    log_printf("lockstep: %llu pages written by kvm were compared\n", (unsigned long long)k.dirty);
 }
 
 int ls_kvm_init(void)

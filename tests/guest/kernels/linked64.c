@@ -8,7 +8,8 @@ void main(void);
 
 CODE(sums, "mov $3000, %ecx\nxor %eax, %eax\nxor %edx, %edx\n.global in_a_block\nin_a_block: add %ecx, %eax\nadd $2, %edx\ntest $1, %cl\njz 1f\nadd $1, %rdx\n"
            "1: dec %ecx\njnz in_a_block\n" CODE_END)
-CODE(stores, "mov $2000, %ecx\n.global in_a_hot_loop\nin_a_hot_loop: mov %rcx, (%rbx)\nmov (%rbx), %rsi\nadd %rsi, %rax\nadd $8, %rbx\ndec %ecx\njnz in_a_hot_loop\n" CODE_END)
+CODE(stores, "mov $2000, %ecx\n.global in_a_hot_loop\nin_a_hot_loop: mov %rcx, (%rbx)\nmov (%rbx), %rsi\nadd %rsi, %rax\nadd $8, %rbx\n"
+             "dec %ecx\njnz in_a_hot_loop\n" CODE_END)
 CODE(carries, "mov $4000, %ecx\nmov $0x7fffffff, %esi\nxor %eax, %eax\nxor %edx, %edx\n1: add %esi, %eax\njmp *%rdi\n"
               ".global by_flags\nby_flags: adc $0, %edx\nlea 3(%rsi), %esi\ndec %ecx\njnz 2f\n" CODE_END "2: add %esi, %eax\njo by_flags\njmp by_flags\n")
 LABEL(by_flags);
