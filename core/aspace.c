@@ -322,6 +322,7 @@ void as_on_change(struct aspace *as, void (*cb)(void *), void *opaque)
     as->listeners[as->n_listeners++].opaque = opaque;
 }
 
+bool as_has_tap(const struct aspace *as) { return as->tap; }
 void as_set_tap(struct aspace *as, const struct as_tap *tap) { as->tap = tap; }
 
 void as_tell_dirty(struct aspace *as, gpa_t addr, size_t len, bool dma)
@@ -547,7 +548,7 @@ void *as_dma_ptr(struct aspace *as, gpa_t addr, size_t *len, bool write)
     return r->host + off;
 }
 
-void as_dma_dirty(struct aspace *as, gpa_t addr, size_t len)
+static void dirty(struct aspace *as, gpa_t addr, size_t len, bool dma)
 {
     while (len) {
         uint64_t off, left;
@@ -555,12 +556,15 @@ void as_dma_dirty(struct aspace *as, gpa_t addr, size_t len)
         size_t n = step(r, addr, left, len);
         if (has_bytes(r, true)) {
             written(as, r, off, addr, n);
-            as_tell_dirty(as, addr, n, true);
+            as_tell_dirty(as, addr, n, dma);
         }
         addr += n;
         len -= n;
     }
 }
+
+void as_dma_dirty(struct aspace *as, gpa_t addr, size_t len) { dirty(as, addr, len, true); }
+void as_cpu_dirty(struct aspace *as, gpa_t addr, size_t len) { dirty(as, addr, len, false); }
 
 int as_load(struct aspace *as, gpa_t addr, const void *buf, size_t len)
 {

@@ -73,10 +73,11 @@ int as_dma_write(struct aspace *, gpa_t addr, const void *buf, size_t len);
    it the device calls as_dma_dirty for what it wrote. */
 void *as_dma_ptr(struct aspace *, gpa_t addr, size_t *len, bool write);
 void as_dma_dirty(struct aspace *, gpa_t addr, size_t len);
+void as_cpu_dirty(struct aspace *, gpa_t addr, size_t len);     /* ... a processor, of its own structures there */
 /* Loader only: writes RAM and ROM alike. */
 int as_load(struct aspace *, gpa_t addr, const void *buf, size_t len);
 
-/* Two machines in lock-step (vmm/lockstep.c) listen here. access: after a CPU access that is neither to RAM nor to ROM; a read yields what it returns.
+/* Two machines in lock-step (vmm/lockstep.c), or a trace (vmm/devtrace.c), listen here. access: after a CPU access that is neither to RAM nor to ROM; a read yields what it returns.
    dirty: bytes of RAM were written by as_*, or by the CPU to a page with TRACK_DIRTY; dma: by a device or a loader. At most one; NULL: none. */
 struct as_tap {
     uint64_t (*access)(void *opaque, gpa_t addr, uint64_t val, unsigned size, bool write);
@@ -84,6 +85,7 @@ struct as_tap {
     void *opaque;
 };
 void as_set_tap(struct aspace *, const struct as_tap *);
+bool as_has_tap(const struct aspace *);
 void as_tell_dirty(struct aspace *, gpa_t addr, size_t len, bool dma);
 
 /* Hook called after a write to a page whose track byte is set (bits passed); at most one user: the softmmu. */

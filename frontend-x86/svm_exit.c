@@ -60,7 +60,7 @@ void svm_vmexit(struct x86_cpu *cpu)
                    (unsigned long long)s->exit_info1, (unsigned long long)s->exit_info2, (unsigned long long)s->delivering,
                    cpu->seg[X86_CS].sel, (unsigned long long)cpu->rip, s->asid);
     store_guest(cpu, v);
-    as_dma_dirty(cpu->vcpu->vm->mem, s->vmcb, 0x700);
+    as_cpu_dirty(cpu->vcpu->vm->mem, s->vmcb, 0x700);
     s->guest = s->gif = s->exit_pending = s->np = s->shadow = false;
     s->inject = s->delivering = 0;
     load_host(cpu);

@@ -180,7 +180,7 @@ uint64_t helper_vmrun(struct x86_cpu *cpu, uint64_t addr, uint64_t next, uint64_
     if (!control_ok(cpu, v) || !modes_ok(cpu, v)) {
         uint64_t code = SVM_INVALID;
         memcpy(v + VMCB_EXIT_CODE, &code, 8);
-        as_dma_dirty(cpu->vcpu->vm->mem, addr + VMCB_EXIT_CODE, 8);
+        as_cpu_dirty(cpu->vcpu->vm->mem, addr + VMCB_EXIT_CODE, 8);
         cpu->rip = next;
         cpu->svm.gif = false;
         return 0;
@@ -204,7 +204,7 @@ uint64_t helper_vmload(struct x86_cpu *cpu, uint64_t addr, uint64_t save, uint64
     uint8_t *v = svm_vmcb(cpu, addr);
     if (save) {
         svm_save(cpu, v, VMCB_LOAD);
-        as_dma_dirty(cpu->vcpu->vm->mem, addr + 0x400, 0x300);
+        as_cpu_dirty(cpu->vcpu->vm->mem, addr + 0x400, 0x300);
     } else {
         svm_load(cpu, v, VMCB_LOAD);
     }

@@ -5,9 +5,14 @@
  * are held off where the kernel can do that. Invariant: the guest's own debug registers are untouched, the kernel loads others while it runs.
  * Linux api.rst: KVM_SET_GUEST_DEBUG; SDM vol. 3 ch. 18.2.
  */
+#define _GNU_SOURCE
 #include "core/vm.h"
 #include "kvm/internal.h"
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
 
 #define BREAKPOINTS 4
 #define DR7_EXACT 0x700u                          /* GE, LE and the bit that is always 1 */
@@ -15,6 +20,7 @@
 static struct { uint64_t addr[BREAKPOINTS]; unsigned n; } points;
 static void (*on_break)(void *opaque, struct vcpu *v);
 static void *break_opaque;
+static volatile sig_atomic_t late;
 
 /* What the kernel is to watch for this vCPU. */
 static int set_debug(struct kvm_cpu *k, bool step)
@@ -58,21 +64,82 @@ static int finish(struct kvm_cpu *k)
     return ret;
 }
 
-int kvm_step(struct vcpu *v)
+/* One entry after another until a debug exit has come, each with what its exit leaves to be done. SINGLE: an
+   instruction that is over without one counts too. */
+static int until_stepped(struct kvm_cpu *k, bool single)
+{
+    int ret = 0;
+
+    k->stepped = false;
+    while (ret >= 0 && !k->stepped && !late) {
+        ret = kvm_run_once(k, false);
+        if (ret >= 0 && !k->stepped && single)
+            ret = finish(k);
+    }
+    return ret < 0 ? ret : k->stepped ? 0 : -ETIMEDOUT;
+}
+
+static int get(struct kvm_cpu *k, bool msrs) { return msrs ? kvm_state_get(k) : kvm_registers_get(k); }
+
+int kvm_step(struct vcpu *v, bool msrs)
 {
     struct kvm_cpu *k = v->engine_data;
     int ret = kvm_begin(k);
 
     if (ret < 0 || (ret = set_debug(k, true)) < 0)
         return ret;
-    k->stepped = false;
-    while (ret >= 0 && !k->stepped) {
-        ret = kvm_run_once(k, false);
-        if (ret >= 0 && !k->stepped)
-            ret = finish(k);
-    }
+    late = 0;
+    ret = until_stepped(k, true);
     int off = set_debug(k, false);
-    return ret < 0 ? ret : off < 0 ? off : kvm_state_get(k);
+    return ret < 0 ? ret : off < 0 ? off : get(k, msrs);
+}
+
+/* ---- to an address, by a breakpoint there ---- */
+
+static void on_late(int sig) { late = 1; }
+
+/* A guest that does not come by is stopped: by a signal, and by its being repeated when the first came before the vCPU went in. */
+static int set_limit(timer_t *timer, unsigned ms)
+{
+    struct sigaction a = { .sa_handler = on_late };
+    struct sigevent e = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 3, ._sigev_un._tid = gettid() };
+    struct itimerspec t = { { 0, 20000000 }, { ms / 1000, (long)(ms % 1000) * 1000000 } };
+    sigset_t set;
+
+    late = 0;
+    sigaction(SIGRTMIN + 3, &a, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN + 3);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return timer_create(CLOCK_MONOTONIC, &e, timer) < 0 || timer_settime(*timer, 0, &t, NULL) < 0 ? -errno : 0;
+}
+
+int kvm_run_to(struct vcpu *v, uint64_t addr, unsigned ms, bool msrs)
+{
+    struct kvm_cpu *k = v->engine_data;
+    int ret = k->push ? kvm_state_put(k) : 0;
+    timer_t timer;
+
+    if (ret < 0 || (ret = set_limit(&timer, ms)) < 0)
+        return ret;
+    points.addr[0] = addr;
+    points.n = 1;
+    if ((ret = set_debug(k, false)) >= 0)
+        ret = until_stepped(k, false);
+    timer_delete(timer);
+    points.n = 0;
+    int off = set_debug(k, false), got = get(k, msrs);
+    return ret < 0 ? ret : off < 0 ? off : got;
+}
+
+int kvm_interrupt(struct vcpu *v, int vector)
+{
+    struct kvm_cpu *k = v->engine_data;
+    struct kvm_interrupt i = { .irq = (uint32_t)vector };
+    int ret = k->push ? kvm_state_put(k) : 0;
+
+    v->halted = false;
+    return ret < 0 ? ret : kvm_do(k->fd, "KVM_INTERRUPT", KVM_INTERRUPT, &i);
 }
 
 int kvm_debug_exit(struct kvm_cpu *k)

@@ -100,7 +100,7 @@ static void changed(void *opaque)
 
 void kvm_doorbells_init(struct vm *vm)
 {
-    if (!vm->loop || kvm_try(kvm_host.dev, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD) <= 0)
+    if (!vm->loop || as_has_tap(vm->io) || kvm_try(kvm_host.dev, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD) <= 0)
         return;
     as_on_change(vm->mem, changed, NULL);
     as_on_change(vm->io, changed, NULL);

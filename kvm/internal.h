@@ -53,6 +53,7 @@ void kvm_doorbells_init(struct vm *);
 /* sync.c: all of struct x86_cpu to the kernel and back. 0 or -errno. */
 int kvm_state_put(struct kvm_cpu *);
 int kvm_state_get(struct kvm_cpu *);
+int kvm_registers_get(struct kvm_cpu *);          /* without the model-specific ones and the TSC */
 /* msr.c */
 int kvm_msr_init(void);
 int kvm_msrs_put(struct kvm_cpu *);

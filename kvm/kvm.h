@@ -52,8 +52,14 @@ int kvm_aside_out(struct vcpu *, uint16_t port, uint8_t val);
 int kvm_aside_in(struct vcpu *, uint16_t port, uint8_t *val);
 
 /* ---- debugging (kvm/debug.c) ---- */
-/* One instruction with the device accesses that belong to it; struct x86_cpu is complete afterwards. On the vCPU's thread. 0 or -errno. */
-int kvm_step(struct vcpu *);
+/* One instruction with the device accesses that belong to it; struct x86_cpu is complete afterwards, its model-specific registers only with MSRS. On the
+   vCPU's thread. 0 or -errno. */
+int kvm_step(struct vcpu *, bool msrs);
+/* Run until the instruction at linear ADDR is next, at most MS milliseconds (-ETIMEDOUT); struct x86_cpu as after a step, in every case. The trap flag
+   is not used, so no instruction and no handler can see it. Needs the breakpoints. */
+int kvm_run_to(struct vcpu *, uint64_t addr, unsigned ms, bool msrs);
+/* The next entry begins with this interrupt, whatever the flags say. */
+int kvm_interrupt(struct vcpu *, int vector);
 /* Stop before the instructions at ADDR (linear; at most 4, 0 removes them): HIT is called on the vCPU's thread, and asks for an exit or not. */
 int kvm_breakpoints(struct vcpu *, const uint64_t *addr, unsigned n, void (*hit)(void *opaque, struct vcpu *), void *opaque);
 

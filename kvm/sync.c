@@ -227,7 +227,7 @@ int kvm_state_put(struct kvm_cpu *k)
     return 0;
 }
 
-int kvm_state_get(struct kvm_cpu *k)
+int kvm_registers_get(struct kvm_cpu *k)
 {
     struct kvm_state s = { 0 };
     struct x86_cpu *c = &k->cpu;
@@ -246,6 +246,14 @@ int kvm_state_get(struct kvm_cpu *k)
     fpu_get(c, &s);
     mp_get(k, s.mp.mp_state);
     events_get(k, &s);
-    ret = kvm_msrs_get(k);
-    return ret < 0 ? ret : kvm_tsc_get(k);
+    return 0;
+}
+
+int kvm_state_get(struct kvm_cpu *k)
+{
+    int ret = kvm_registers_get(k);
+
+    if (ret < 0 || (ret = kvm_msrs_get(k)) < 0)
+        return ret;
+    return kvm_tsc_get(k);
 }

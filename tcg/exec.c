@@ -208,8 +208,7 @@ void tcg_run(struct tcg_env *env)
     tcg_running = NULL;
 }
 
-/* A turn that starts again (code that was written, a page that became tracked) has done nothing yet. A fault ends it: its delivery belongs to the next. */
-static bool step_once(struct tcg_env *env)
+static bool turn(struct tcg_env *env)
 {
     if (__builtin_setjmp(env->host_unwind)) {
         unwound(env);
@@ -217,27 +216,37 @@ static bool step_once(struct tcg_env *env)
             return true;
     }
     __atomic_store_n(&env->poll, 0, __ATOMIC_SEQ_CST);
+    if (env->cold_tb)
+        tcg_retire(env);
     bool on = env->one_insn || ready(env);
     if (on)
         step(env);
     return on;
 }
 
-bool tcg_step(struct tcg_env *env, struct tb_key *key)
+/* A turn that starts again (code that was written, a page that became tracked) has done nothing yet. A fault ends it: its delivery belongs to the next. */
+bool tcg_turn(struct tcg_env *env)
 {
-    env->step_key = key;
     tcg_running = env;
-    bool on = step_once(env);
+    bool on = turn(env);
     tcg_fpu_save(env);
     tcg_running = NULL;
     return on;
 }
 
-void tcg_show(struct tcg_env *env, const struct tb_key *key)
+bool tcg_step(struct tcg_env *env, struct tb_key *key)
+{
+    env->step_key = key;
+    bool on = tcg_turn(env);
+    env->step_key = NULL;
+    return on;
+}
+
+void tcg_show(struct tcg_env *env, const struct tb_key *key, unsigned max)
 {
     if (__builtin_setjmp(env->host_unwind))
         return;
-    env->one_insn = true;
-    tcg_translate(env, key, 1);
+    env->one_insn = max == 1;
+    tcg_translate(env, key, max);
     env->one_insn = false;
 }

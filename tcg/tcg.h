@@ -48,7 +48,8 @@ struct tcg {
     struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
     uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
     uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
-    uint64_t spoil_pc;               /* lock-step's own test: the instruction there is translated wrongly; 0: none */
+    uint64_t spoil_pc;               /* lock-step's own test: what is there is translated wrongly, in this form of it; 0: none */
+    enum { SPOIL_ANY, SPOIL_BLOCK /* with others */, SPOIL_HOT /* in a hot block */, SPOIL_FLAGS /* flags from another block */ } spoil_form;
     uint64_t salt_seed; uint32_t next_salt, salt_epoch;
     struct { uint64_t pc; int64_t ns; uint32_t n; } lost[1024];  /* by linear pc: how often in a short time a store took the block that starts there */
     struct { uint32_t mode, gen; uint64_t cs_base, salt; } salts[64];
@@ -65,7 +66,9 @@ int tcg_sampler_start(struct tcg_env *);           /* on the vCPU's thread: 0 or
 void tcg_run(struct tcg_env *);                    /* on the vCPU's thread until VCPU_EXIT is pending */
 /* Deliver what is pending, then run one guest instruction (tcg->max_insns is 1), whose key goes to *key. False: halted. */
 bool tcg_step(struct tcg_env *, struct tb_key *key);
-void tcg_show(struct tcg_env *, const struct tb_key *);                   /* translate the instruction there once more, for -d in_asm,ir,opt,out_asm */
+void tcg_show(struct tcg_env *, const struct tb_key *, unsigned max);     /* translate what is there once more, for -d in_asm,ir,opt,out_asm */
+/* Deliver what is pending, then run as tcg_run does until something needs attention; what comes next is left for the next turn. False: halted. */
+bool tcg_turn(struct tcg_env *);
 void tcg_state_changed(struct tcg_env *);
 /* The vCPU has left tcg_run: go on with the interpreter, or with translated code. Whatever was derived from memory goes. 0 or -errno. */
 int tcg_set_interp(struct tcg_env *, bool interp);

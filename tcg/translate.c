@@ -50,6 +50,11 @@ static void spoil(struct ir_block *ir)
             ir->insn[i].op = IR_sub;
 }
 
+static bool is_spoiled(const struct tcg *t, const struct ir_block *ir, const struct tb *tb)
+{
+    return t->spoil_form == SPOIL_ANY || (t->spoil_form == SPOIL_BLOCK && ir->n_guest > 1) || (t->spoil_form == SPOIL_HOT && tb->hot);
+}
+
 static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, struct tb *tb)
 {
     struct tcg *t = env->tcg;
@@ -68,9 +73,11 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
         keep_ir(t, tb, ir);
         return 0;
     }
-    if (unlikely(t->spoil_pc) && t->spoil_pc == key->pc)
+    if (unlikely(t->spoil_pc) && t->spoil_pc == key->pc && is_spoiled(t, ir, tb))
         spoil(ir);
     int r = t->be->emit(t, ir, tb);
+    if (unlikely(t->spoil_pc) && t->spoil_pc == key->pc && t->spoil_form == SPOIL_FLAGS)
+        tb->needs_flags = false;
     if (r == 0 && log_on(LOG_OUT_ASM) && log_in_range(key->pc)) {
         log_printf("OUT: %u bytes for %u guest instructions\n", tb->code_size, tb->n_guest);
         t->be->disas(tb->code, tb->code_size, (uint64_t)(uintptr_t)tb->code, show_line, NULL);

@@ -3,6 +3,7 @@
 #define VMM_ENGINES_H
 #include "core/engine.h"
 #include "core/vm.h"
+#include "kvm/kvm.h"
 
 struct tcg;
 extern const struct engine tcg_engine, interp_engine;

@@ -3,6 +3,7 @@
 #define VMM_LOCKSTEP_H
 #include "core/engine.h"
 
-/* ORDER: "tcg,interp" or "interp,tcg"; the first has the devices. */
+/* The orders there are: the first has the devices and, without kvm, leads; NULL ends them. */
+extern const char *const lockstep_orders[];
 const struct engine *lockstep_engine(const char *order);
 #endif

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "vmm/accel.h"
 #include "vmm/counters.h"
+#include "vmm/devtrace.h"
 #include "vmm/engines.h"
 #include "vmm/loop.h"
 #include "vmm/monitor.h"
@@ -23,6 +24,8 @@
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#define ACCESS_NS 1000                        /* -rtc clock=accesses: what one takes */
 
 struct run { struct vm *vm; struct pc *pc; const struct options *opt; int status; };
 
@@ -109,6 +112,11 @@ static int run(struct run *r)
         engine_tcg_say_counts();
     if (log_on(LOG_EXEC))
         counters_each(r->vm, log_line, NULL);
+    if (log_on(LOG_DEVICES)) {
+        machine_lock();
+        devtrace_dump(r->vm);
+        machine_unlock();
+    }
     return r->status;
 }
 
@@ -116,11 +124,13 @@ static int start(struct run *r)
 {
     char why[sizeof(r->vm->accel_why)];
     const struct engine *engine = accel_choose(r->opt, why, sizeof(why));
-    struct vm *vm = r->vm = engine ? vm_new(engine, clock_new_real()) : NULL;
+    struct vm *vm = r->vm = engine ? vm_new(engine, r->opt->clock_by_access ? clock_new_manual() : clock_new_real()) : NULL;
 
     if (!vm)
         return 1;
     memcpy(vm->accel_why, why, sizeof(why));
+    if (log_mask || r->opt->lockstep)              /* the first line of what is reported */
+        log_printf("engine: %s: %s\n", r->opt->lockstep ? r->opt->lockstep : engine->name, why);
     vm->no_reboot = r->opt->no_reboot;
     if (!(vm->loop = loop_new(vm->clock)) || watch_signals(vm))
         return 1;
@@ -128,6 +138,8 @@ static int start(struct run *r)
     int n_cpus = smp_complete(vm, r->opt);
     if (n_cpus < 0)
         return 1;
+    if (!r->opt->lockstep)
+        devtrace_open(vm, log_on(LOG_IO), r->opt->clock_by_access ? ACCESS_NS : 0);
     if (vm->engine->init(vm)) {
         log_error("-accel %s: cannot start", vm->engine->name);
         return 1;

@@ -11,12 +11,14 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "vmm/accel.h"
+#include "vmm/lockstep.h"
 #include "vmm/words.h"
 #include "x86/cpuid.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
@@ -456,6 +458,32 @@ static int take_monitor(struct options *o, const char *opt, char *arg)
     return 0;
 }
 
+/* base: the guest's date at its start. clock=accesses: time goes on by the guest's accesses to devices alone, so that a run can be repeated exactly. */
+static int take_rtc(struct options *o, const char *opt, char *arg)
+{
+    static const char *const clocks[] = { "host", "accesses", NULL }, *const keys[] = { "base", "clock", NULL };
+    struct words w;
+    int ret = words_split_keys(&w, arg, opt);
+
+    for (unsigned i = 0; i < w.n && !ret; i++) {
+        struct tm tm = { 0 };
+        if (!strcmp(w.key[i], "clock")) {
+            ret = words_check_value("-rtc clock", w.val[i], clocks);
+            o->clock_by_access = !strcmp(w.val[i], "accesses");
+        } else if (strcmp(w.key[i], "base")) {
+            ret = words_unknown(opt, w.key[i], keys);
+        } else if (!strcmp(w.val[i], "utc")) {
+            o->rtc_base = -1;
+        } else {
+            const char *end = strptime(w.val[i], "%Y-%m-%dT%H:%M:%S", &tm);
+            if (!end || *end)
+                ret = words_bad_value("-rtc base", w.val[i], (const char *const[]){ "utc", "2026-01-31T12:00:00", NULL });
+            o->rtc_base = timegm(&tm);
+        }
+    }
+    return ret;
+}
+
 static int take_vga(struct options *o, const char *opt, char *arg)
 {
     static const char *const valid[] = { "none", NULL };
@@ -464,7 +492,7 @@ static int take_vga(struct options *o, const char *opt, char *arg)
 
 static int take_log(struct options *o, const char *opt, char *arg)
 {
-    static const char *const valid[] = { "in_asm", "ir", "opt", "out_asm", "int", "mmu", "guest", "exec", "unimp", "count", NULL };
+    static const char *const valid[] = { "in_asm", "ir", "opt", "out_asm", "int", "mmu", "guest", "exec", "unimp", "count", "io", "devices", NULL };
     const char *bad;
 
     if (!log_parse(arg, &o->log_mask, &bad))
@@ -489,9 +517,8 @@ static int take_dfilter(struct options *o, const char *opt, char *arg)
 
 static int take_lockstep(struct options *o, const char *opt, char *arg)
 {
-    static const char *const valid[] = { "tcg,interp", "interp,tcg", NULL };
     o->lockstep = arg;
-    return words_check_value(opt, arg, valid);
+    return words_check_value(opt, arg, lockstep_orders);
 }
 
 static int take_nographic(struct options *o, const char *opt, char *arg) { o->nographic = o->no_display = true; return 0; }
@@ -513,7 +540,8 @@ static const struct option_row rows[] = {
     { "machine", "pc[,accel=ENGINE][,kernel-irqchip=on|split|off]", "same as -M", machine_take },
     { "accel", "tcg|interp|auto|kvm[,kernel-irqchip=on|split|off][,emulated=on]",
       "engine that runs the guest's instructions; emulated: take a slow KVM too", accel_take },
-    { "lockstep", "tcg,interp|interp,tcg", "both engines run the guest, instruction by instruction, up to the first difference (exit status 1)", take_lockstep },
+    { "lockstep", "tcg,interp[,blocks=on]|interp,tcg|tcg,kvm|interp,kvm",
+      "both engines run the guest, instruction by instruction, up to the first difference (exit status 1); blocks: tcg runs on in between", take_lockstep },
     { "cpu", "MODEL[,+F][,-F]", "CPU model and features", take_cpu },
     { "m", "SIZE[K|M|G]", "RAM, 128M by default", take_memory },
     { "smp", "N[,sockets=S,cores=C,threads=T]", "number of CPUs (1 to 32), and how they are put together", smp_take },
@@ -539,7 +567,8 @@ static const struct option_row rows[] = {
     { "no-reboot", NULL, "exit when the guest resets", take_no_reboot },
     { "no-shutdown", NULL, "stay when the guest powers off", take_no_shutdown },
     { "S", NULL, "start with the guest stopped; the monitor's cont lets it go", take_stopped },
-    { "d", "in_asm,ir,opt,out_asm,int,mmu,guest,exec,unimp,count", "trace", take_log },
+    { "d", "in_asm,ir,opt,out_asm,int,mmu,guest,exec,unimp,count,io,devices", "trace; devices: their state at the end", take_log },
+    { "rtc", "[base=utc|DATE][,clock=host|accesses]", "the guest's date at its start; accesses: time goes on by device accesses alone", take_rtc },
     { "D", "FILE", "where the trace goes", take_logfile },
     { "dfilter", "LO..HI", "trace code only at these guest addresses", take_dfilter },
     { "version", NULL, "version", take_version },
@@ -609,7 +638,7 @@ static void default_serial(struct options *o)
 
 int options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){ .accel = "auto", .kernel_irqchip = 2, .ram_size = 128 * MIB, .filter_hi = UINT64_MAX };
+    *o = (struct options){ .accel = "auto", .kernel_irqchip = 2, .ram_size = 128 * MIB, .rtc_base = -1, .filter_hi = UINT64_MAX };
     n_later = 0;
     for (int i = 1; i < argc; i++) {
         const char *name = *argv[i] == '-' ? argv[i] + (argv[i][1] == '-' ? 2 : 1) : "";

@@ -30,6 +30,8 @@ struct options {
     bool kvm_emulated;                          /* -accel kvm takes a KVM without hardware assistance too */
     uint64_t ram_size;
     unsigned cpus, sockets, cores, threads;     /* 0: not given */
+    int64_t rtc_base;                           /* seconds since 1970, -1: the host's */
+    bool clock_by_access;                       /* -rtc clock=accesses */
     unsigned log_mask;
     uint64_t filter_lo, filter_hi;
     struct drive_opt drives[OPT_MAX]; unsigned n_drives;

@@ -326,7 +326,7 @@ static void add_board(struct pc *pc)
 
     c->hpet = hpet_new(vm, mem, gsi);
     c->pit = pit_new(vm, io, hpet_pit_irq(c->hpet));
-    pc->rtc = rtc_new(vm, io, hpet_rtc_irq(c->hpet), -1);
+    pc->rtc = rtc_new(vm, io, hpet_rtc_irq(c->hpet), pc->opt->rtc_base);
     struct port92 *port92 = port92_new(vm, io, (struct irq){ set_a20, vm, 0 });
     i8042_new(vm, io, gsi[1], gsi[12], port92_a20_irq(port92));
     for (unsigned i = 0; i < pc->opt->n_serial; i++) {

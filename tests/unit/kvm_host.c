@@ -434,7 +434,7 @@ TEST(single_steps)
     machine();
     struct kvm_cpu *k = at_stepped_code();
     for (unsigned i = 0; i < ARRAY_SIZE(rips); i++) {
-        CHECK_EQ(kvm_step(k->vcpu), 0);
+        CHECK_EQ(kvm_step(k->vcpu, true), 0);
         CHECK_EQ(k->cpu.rip, rips[i]);
     }
     CHECK_EQ(k->cpu.regs[X86_RAX], 0x12ff);
