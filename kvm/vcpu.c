@@ -199,8 +199,8 @@ static int inject_nmi(struct kvm_cpu *k)
     return kvm_do(k->fd, "KVM_NMI", KVM_NMI, NULL);
 }
 
-/* The kernel hides a vector that KVM_INTERRUPT has given its local APIC until the guest is entered; among the events we see it if that fails. Those do
-   not end a halt. */
+/* The kernel hides a vector that KVM_INTERRUPT has given its local APIC until the guest is entered; among the events we see it if that fails. Those
+   do not end a halt. */
 static int give_vector(struct kvm_cpu *k, uint8_t vector)
 {
     struct kvm_interrupt i = { .irq = vector };

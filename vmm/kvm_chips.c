@@ -127,7 +127,8 @@ static void watch_pins(void)
 static const struct { uint16_t reg, field; } apic_regs[] = {
 #define REG(reg, field) { reg, offsetof(struct lapic, field) }
     REG(0x80, tpr), REG(0xd0, ldr), REG(0xe0, dfr), REG(0xf0, svr), REG(0x280, esr), REG(0x300, icr_lo), REG(0x310, icr_hi),
-    REG(0x380, initial_count), REG(0x3e0, divide), REG(0x2f0, lvt[LVT_CMCI]), REG(0x320, lvt[LVT_TIMER]), REG(0x330, lvt[LVT_THERMAL]), REG(0x340, lvt[LVT_PERF]),
+    REG(0x380, initial_count), REG(0x3e0, divide), REG(0x2f0, lvt[LVT_CMCI]), REG(0x320, lvt[LVT_TIMER]), REG(0x330, lvt[LVT_THERMAL]),
+    REG(0x340, lvt[LVT_PERF]),
     REG(0x350, lvt[LVT_LINT0]), REG(0x360, lvt[LVT_LINT1]), REG(0x370, lvt[LVT_ERROR]),
 #define REG8(reg, field) REG(reg, field[0]), REG(reg + 0x10, field[1]), REG(reg + 0x20, field[2]), REG(reg + 0x30, field[3]), \
     REG(reg + 0x40, field[4]), REG(reg + 0x50, field[5]), REG(reg + 0x60, field[6]), REG(reg + 0x70, field[7])

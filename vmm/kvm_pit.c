@@ -3,7 +3,8 @@
  *
  * The kernel begins to count anew whenever it is told a state, and does not say how far channel 0 has come. So in: a count that runs down once is
  * loaded with what is left of it; a periodic one is told twice, now and at its next edge, which is ours to make. Out: a processor reads counter and
- * OUT (kvm/aside.c), and unless an edge is near, which nobody could tell apart, the timer is stopped (as when the HPET takes over). Locks: machine lock. Intel 8254 data sheet; Linux asm/kvm.h.
+ * OUT (kvm/aside.c), and unless an edge is near, of which nobody could say who has made it, the timer is stopped (as when the HPET takes over).
+ * Locks: machine lock. Intel 8254 data sheet; Linux asm/kvm.h.
  */
 #include "vmm/kvm_pit.h"
 #include "core/log.h"
@@ -41,7 +42,8 @@ static struct kvm_pit_channel_state channel_out(const struct pit_channel *c, int
 {
     bool word = c->rw == 3, set = c->loaded || c->null_count;
     uint8_t first = word ? RW_WORD_LOW : c->rw;
-    uint32_t count = !c->loaded ? WRAP : c->next_count ? c->next_count : once(c->mode) && c->gate ? left_of(c->count, ticks_of(now - c->start)) : c->count;
+    uint32_t count = !c->loaded ? WRAP : c->next_count ? c->next_count
+                   : once(c->mode) && c->gate ? left_of(c->count, ticks_of(now - c->start)) : c->count;
 
     return (struct kvm_pit_channel_state){ .count = count, .latched_count = c->latch, .count_latched = c->latched ? first : 0,
         .status_latched = c->status_latched, .status = c->status, .read_state = word && c->read_hi ? RW_WORD_HIGH : first,

@@ -3,8 +3,8 @@
 #define VMM_KVM_PIT_H
 #include "vmm/kvm_chips.h"
 
-/* Channel 0 has made its one edge; loaded otherwise, it would make it again. LOAD_SPENT lets it do so: what that does to the PIC and what is behind it
-   must be undone by loading those. */
+/* Channel 0 has made its one edge; loaded otherwise, it would make it again. LOAD_SPENT lets it do so: what that does to the PIC and what is behind
+   it must be undone by loading those. */
 bool kvm_pit_spent(const struct kvm_models *);
 int kvm_pit_load_spent(struct kvm_models *);
 int kvm_pit_load(struct kvm_models *);

@@ -31,7 +31,7 @@ quick() {
 why() { echo "status $status, $moved moves; $(grep -a FAIL /said | tail -n 1) $(tail -n 1 /err) $(grep lacks /moves | head -n 1)"; }
 
 for chips in ${chips:-off split on}; do
-    machine 90 $chips tcg 0.1 -m 64 -kernel /moving64 -device isa-debug-exit,iobase=0x501,iosize=1
+    machine 120 $chips tcg 0.3 -m 64 -kernel /moving64 -device isa-debug-exit,iobase=0x501,iosize=1
     [ "$status" = 1 ] && [ "$moved" -ge 20 ] && grep -q '^ok moved' /said
     say $? nested/moving64_$chips "$(why)"
     quick nested/moving64_$chips

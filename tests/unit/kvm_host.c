@@ -269,6 +269,48 @@ TEST(pit_state)
     CHECK_EQ(kvm_models_load(), 0);
 }
 
+/* Timers that run in the kernel are found as far as they have come, and one that has run down does not do it again. The machine's clock stands. */
+TEST(timers_in_flight)
+{
+    NEED_KVM();
+    machine();
+    struct lapic *l = models.apics->apics[0];
+    struct pit_channel *c = models.pit->ch;
+    int64_t ms = 1000000, now = clock_ns(vm->clock);
+    l->svr = 0x1ff;
+    l->lvt[LVT_TIMER] = 0x51;
+    l->divide = 0xb;
+    l->initial_count = 50000000;
+    l->timer_start = now;
+    c[0] = (struct pit_channel){ .count = 65536, .mode = 2, .rw = 3, .gate = 1, .loaded = 1, .start = now };
+    int64_t loaded = now_ns();
+    CHECK_EQ(kvm_models_load(), 0);
+    usleep(10000);
+    models.pit->dev.pre_save(models.pit);
+    CHECK(now - c[0].start > 9 * ms);
+    CHECK(now - c[0].start < now_ns() - loaded + ms);
+    CHECK_EQ(c[0].mode, 2);
+    CHECK_EQ(kvm_models_load(), 0);
+    usleep(10000);
+    l->dev.pre_save(l);
+    CHECK(now - l->timer_start > 9 * ms || l->timer_fired);
+    CHECK(now - l->timer_start < now_ns() - loaded + ms || l->timer_fired);
+    while (now_ns() - loaded < 100 * ms)
+        usleep(1000);
+    l->dev.pre_save(l);
+    CHECK_EQ(l->timer_fired, 1);
+    CHECK_EQ(l->irr[2], 1u << 17);
+    l->irr[2] = 0;
+    CHECK_EQ(kvm_models_load(), 0);
+    usleep(2000);
+    l->dev.pre_save(l);
+    CHECK_EQ(l->irr[2], 0);
+    CHECK_EQ(l->initial_count, 50000000);
+    l->dev.reset(l);
+    models.pit->dev.reset(models.pit);
+    CHECK_EQ(kvm_models_load(), 0);
+}
+
 /* ---- memory ---- */
 
 static uint64_t dirty_pages, dirty_wanted;

@@ -1,7 +1,8 @@
 /*
  * What must survive a move between engines while it goes on, in 64-bit mode: one-shot timers of the PIT and of the local APIC that end a halt, a sum
  * over memory written before, vector registers, a segment base, and a time stamp counter that never goes back. It says `round N` as it
- * goes, for whoever moves it. Then ticks of both timers are counted, and what the HPET's counter lets expect is said beside it. Ring 0 uses no INT n, so that it runs on a KVM that emulates kernels.
+ * goes, for whoever moves it. Then ticks of both timers are counted, and what the HPET's counter lets expect is said beside it. Ring 0 uses
+ * no INT n, so that it runs on a KVM that emulates kernels.
  */
 #include "kit.h"
 
