@@ -2,6 +2,7 @@
  * What runs between blocks without leaving for ordinary C: resolving exits, linking, jump-cache fills, the slow path of memory accesses. Compiled
  * general-regs-only: the guest's values may be in the host FPU throughout. Anything that may call the C library first saves the FPU.
  */
+#include "tcg/lanes.h"
 #include "tcg/tcg.h"
 
 void tcg_unlink_in(struct tcg *t, struct tb *tb)
@@ -267,6 +268,8 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     bool restart = size_kind >> 30 & 1, live;
     uint64_t tracked = mmu_stats(env->mmu)->tracked_pages;
     void *p = NULL;
+    if (!(size_kind >> 25 & 1))
+        env->slow_lanes = 0;
     if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instruction runs alone */
         struct mem_region *r = &env->region[region - 1];
         bool ok = mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
@@ -275,7 +278,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
             tcg_unwind(env, TCG_UNWIND_ONE_INSN);
         return NULL;
     }
-    if ((size_kind >> 24 & 1) && (va & (size - 1))) {
+    if ((size_kind >> 24 & 1) && (va & (size - 1)) && (!env->slow_lanes || tcg_lanes_any(env))) {
         tcg_fpu_save(env);
         tcg_restore_state(env);
         env->fe->host_fault(tcg_cpu(env), TCG_FAULT_GP);
@@ -291,8 +294,11 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
         return p;
     live = env->fpu_live;
     tcg_fpu_save(env);
-    p = mmu_probe(env->mmu, va, size, access);
-    if ((va ^ (va + size - 1)) & PAGE_MASK) {      /* both pages, before anything is read or written */
+    if (env->slow_lanes)
+        tcg_lanes_check(env, va, access);
+    else
+        p = mmu_probe(env->mmu, va, size, access);
+    if (!env->slow_lanes && ((va ^ (va + size - 1)) & PAGE_MASK)) {      /* both pages, before anything is read or written */
         mmu_probe(env->mmu, va, 1, access);
         mmu_probe(env->mmu, (va + size - 1) & PAGE_MASK, 1, access);
     }
@@ -301,7 +307,9 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     if (!p) {
         env->slow_size = size;
         env->slow_kind = kind;
-        if (kind != 2)
+        if (env->slow_lanes && kind != 2)
+            tcg_lanes_load(env, va);
+        else if (kind != 2)
             for (unsigned i = 0; i < size;) {
                 unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
                 uint64_t v = mmu_ld(env->mmu, va + i, k);
@@ -322,7 +330,9 @@ void tcg_slow_commit(struct tcg_env *env)
     bool live = env->fpu_live;
     unsigned size = env->slow_size;
     tcg_fpu_save(env);
-    for (unsigned i = 0; i < size;) {
+    if (env->slow_lanes)
+        tcg_lanes_store(env, env->slow_va);
+    for (unsigned i = 0; !env->slow_lanes && i < size;) {
         unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
         uint64_t v = 0;
         for (unsigned j = 0; j < k; j++)
