@@ -247,7 +247,7 @@ static unsigned region_of(struct x64_ctx *x, unsigned size, unsigned kind)
 {
     const struct ir_insn *in = x->in;
     int use = x64_region_use(x, in);
-    if (!x->tb->hot || use < 0 || size > 32 || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base))
+    if (!x->tb->hot || use < 0 || size > MEM_REGION_SPAN || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base))
         return 0;
     bool store = kind != NM_READ || x->group[x->k].store;
     return 1 + (unsigned)use + TCG_REGION_USES * x->ir->mem_bank + (store ? TCG_REGIONS : 0);
