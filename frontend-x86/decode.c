@@ -226,7 +226,7 @@ static bool get_vex(struct dec *d, uint8_t c)
     return !bad && i->map >= 1 && i->map <= 3;
 }
 
-/* After 62. false: #UD. Outside 64-bit mode the register bits beyond 7 say nothing, as in VEX. */
+/* After 62. false: #UD. Outside 64-bit mode the register bits beyond 7 say nothing, as in VEX, but V' must not be there. */
 static bool get_evex(struct dec *d)
 {
     static const uint8_t pp[4] = { 0, P66, PF3, PF2 };
@@ -249,7 +249,7 @@ static bool get_evex(struct dec *d)
     i->evex_k = t & 7;
     d->mandatory = pp[v & 3];
     i->opcode = get8(d);
-    return !bad && !(u & 8) && (v & 4) && i->map >= 1 && i->map <= 3;
+    return !bad && !(u & 8) && (v & 4) && (wide || !d->v2) && i->map >= 1 && i->map <= 3;
 }
 
 static bool get_opcode(struct dec *d)
