@@ -5,6 +5,7 @@
  */
 #include "tests/unit/exec_frame.h"
 #include "tests/unit/encodings.h"
+#include "tcg/native.h"
 
 #define END (DATA + DATA_SIZE)
 static struct state in, native, interp, tcg;
@@ -63,8 +64,9 @@ static void one_edge(const struct x86_row *r, const struct x86_insn *i, const ui
     bool end = rnd() & 1;
     fresh_state();
     in.r[X86_RAX] = end ? END - in_reach : DATA - size + in_reach;
-    uint64_t inside = lanes >= 64 ? ~0ull : (1ull << lanes) - 1;
-    set_mask(3, (rnd() & 3 ? (end ? inside : ~0ull << ((size - in_reach + (1u << log) - 1) >> log)) : rnd()) & (rnd() & 1 ? ~0ull : rnd()));
+    unsigned before = (size - in_reach + (1u << log) - 1) >> log;      /* elements that begin before memory does */
+    uint64_t inside = end ? native_ones(lanes) : ~native_ones(before);
+    set_mask(3, (rnd() & 3 ? inside : rnd()) & (rnd() & 1 ? ~0ull : rnd()));
     memcpy(code, b, i->len);
     memset(code + i->len, 0xcc, 16);
     exec_native(&in, &native, code, i->len + 16u);
