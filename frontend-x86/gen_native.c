@@ -172,7 +172,8 @@ void gen_native_emit(struct x86_gen *g, const struct x86_insn *i, unsigned kind)
 {
     const struct x86_row *row = i->row;
     struct refs r = { IR_NONE, IR_NONE, IR_NONE, IR_NONE, IR_NONE, { 0 }, false };
-    struct ir_native n = { .kind = (uint8_t)kind, .enc = i->evex ? NENC_EVEX : i->vex ? NENC_VEX : NENC_LEGACY, .map = i->map, .opcode = i->opcode, .has_modrm = i->has_modrm, .align = 1 };
+    struct ir_native n = { .kind = (uint8_t)kind, .map = i->map, .opcode = i->opcode, .has_modrm = i->has_modrm, .align = 1 };
+    n.enc = i->evex ? NENC_EVEX : i->vex ? NENC_VEX : NENC_LEGACY;
     n.prefix = row->prefix == P66 || row->prefix == PF2 || row->prefix == PF3 ? row->prefix : 0;
     n.prefix66 = kind == NATIVE_GPR && n.prefix && n.prefix != P66 && !i->vex && i->opsize == 2;
     n.rexw = i->vex ? i->vex_w : (i->rex & 8) != 0;

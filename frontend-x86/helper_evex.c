@@ -1,6 +1,7 @@
 /*
- * AVX-512's gathers and scatters over the saved FPU image (fpu_image.h), and what else depends on the values of masks: element by element in order: an element's bit of the opmask register is
- * cleared when it is done, so that the instruction goes on there after a fault. SDM vol. 2 VGATHERDPS, VPSCATTERDD.
+ * What depends on the values of opmask registers, over the saved FPU image (fpu_image.h): AVX-512's gathers and scatters, element by element, lowest
+ * first: an element's bit of the mask is cleared when it is done, so that the instruction goes on there after a fault; and the segment checks of
+ * masked operands. SDM vol. 2 VGATHERDPS, VPSCATTERDD.
  */
 #include "frontend-x86/fpu_image.h"
 #include "frontend-x86/helper_fpu.h"

@@ -91,6 +91,8 @@ static void drop_dependents(struct x86_cpuid *id)
         { FEAT_avx512_vpopcntdq, FEAT_avx512f }, { FEAT_avx512_vp2intersect, FEAT_avx512f }, { FEAT_avx512_bf16, FEAT_avx512bw },
         { FEAT_npt, FEAT_svm }, { FEAT_nrip_save, FEAT_svm }, { FEAT_flushbyasid, FEAT_svm },
     };
+    if (!x86_host_avx512())
+        feat_set(id, FEAT_avx512f, false);
     for (int pass = 0; pass < 6; pass++)
         for (unsigned i = 0; i < ARRAY_SIZE(needs); i++)
             if (!x86_has(id, needs[i][1]))
@@ -104,8 +106,6 @@ static void model_max(struct x86_cpuid *id)
         feat_set(id, f, feat_rows[f].host == 0 || (feat_rows[f].host == 1 && host_has(&feat_rows[f])));
     if (!avx)
         feat_set(id, FEAT_avx, false);
-    if (!x86_host_avx512() || !x86_has(id, FEAT_avx512bw))        /* we save opmask registers by KMOVQ, which is BW's */
-        feat_set(id, FEAT_avx512f, false);
 }
 
 /* Lean: SSE4.2 and what kernels like, no XSAVE state beyond FXSAVE. */

@@ -19,7 +19,9 @@ bool x86_host_avx512(void)
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1u << 27))
         return false;
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    return (lo & 0xe6) == 0xe6 && x86_xsave_size(X86_XS_BASE | X86_XS_AVX512, false) <= X86_XSAVE_SIZE;
+    if ((lo & 0xe6) != 0xe6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b >> 30 & 1))
+        return false;
+    return x86_xsave_size(X86_XS_BASE | X86_XS_AVX512, false) <= X86_XSAVE_SIZE;
 }
 
 unsigned x86_xcomp_offset(unsigned n, uint64_t comp)

@@ -14,7 +14,7 @@ enum { X86_XS_X87 = 1, X86_XS_SSE = 2, X86_XS_AVX = 4, X86_XS_OPMASK = 0x20, X86
 struct x86_xcomp { uint16_t offset, size; bool aligned; };      /* in the standard format; aligned: to 64 bytes in the compacted one */
 extern struct x86_xcomp x86_xcomp[X86_XCOMPS];                  /* from 2 on; size 0: the host has it not */
 
-/* The host's operating system lets programs use AVX-512, and its area is not larger than ours. */
+/* The host's operating system lets programs use AVX-512, the host has KMOVQ, by which we store masks (AVX512BW), and its area is not larger than ours. */
 bool x86_host_avx512(void);
 /* Offset of component n >= 2 in an area whose XCOMP_BV is COMP: bit 63 set: compacted, of those components. */
 unsigned x86_xcomp_offset(unsigned n, uint64_t comp);

@@ -139,7 +139,8 @@ static void spin(void)
 
 static void on_alarm(int sig)
 {
-    __asm__ volatile("vpternlogd $0xff, %%zmm31, %%zmm31, %%zmm31\n\tvpxorq %%zmm16, %%zmm16, %%zmm16\n\tvzeroall\n\tkxorq %%k7, %%k7, %%k7\n\tkxorq %%k1, %%k1, %%k1" : : :
+    __asm__ volatile("vpternlogd $0xff, %%zmm31, %%zmm31, %%zmm31\n\tvpxorq %%zmm16, %%zmm16, %%zmm16\n\tvzeroall\n\t"
+                     "kxorq %%k7, %%k7, %%k7\n\tkxorq %%k1, %%k1, %%k1" : : :
                      "xmm31", "xmm16", "xmm3", "k1", "k7");
     ualarm(500, 0);
 }

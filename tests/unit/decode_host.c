@@ -1,8 +1,9 @@
 /*
  * Which encodings exist: the decoder's answer for VEX and EVEX against the host's processor. EVEX's space in three maps is walked (opcode,
  * mandatory prefix, W, L'L, b, z, a mask or none, modrm.reg, register or memory), then random prefixes of the rows, then the VEX space; an
- * encoding in 80 is taken, all with DUET_ALL in the environment (some minutes); in 64-bit code, then in 32-bit code. Each is run in this process with an empty mask, and #UD must come when and only when the decoder refuses, or the row's feature is not offered.
- * Opcodes with no row at all that the processor has are extensions that we do not know: they are counted, and no failure.
+ * encoding in 80 is taken, all with DUET_ALL in the environment (some minutes); in 64-bit code, then in 32-bit code. Each is run in this process with
+ * an empty mask, and #UD must come when and only when the decoder refuses, or the row's feature is not offered. Opcodes with no row at all that
+ * the processor has are extensions that we do not know: they are counted, and no failure.
  *
  * One signal an encoding: the handler notes the outcome and writes the next one to where it returns to.
  */
@@ -196,7 +197,8 @@ static bool evex_random(uint8_t *b)
 static bool vex_walk(uint8_t *b)
 {
     uint64_t n = at += step();
-    unsigned mem = take(&n, 1), reg = take(&n, 3), rxb = take(&n, 3), l = take(&n, 1), w = take(&n, 1), pp = take(&n, 2), v = take(&n, 2), op = take(&n, 8), map = take(&n, 2) + 1;
+    unsigned mem = take(&n, 1), reg = take(&n, 3), rxb = take(&n, 3), l = take(&n, 1), w = take(&n, 1), pp = take(&n, 2), v = take(&n, 2),
+             op = take(&n, 8), map = take(&n, 2) + 1;
     if (map > 3)
         return false;
     b[0] = 0xc4;

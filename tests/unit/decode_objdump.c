@@ -1,7 +1,8 @@
 /*
  * The decoder's lengths against objdump's (binutils), the second opinion beside decode_capstone.c: encodings of all rows, each followed by
  * NOPs in which either side finds its way back, are written to a file and disassembled; objdump must begin a line at the end of each
- * encoding and none inside it. Of EVEX encodings and opmask instructions, which capstone half knows, the name must be the same as well. Where it does not on purpose, faults says why; an entry that excuses nothing is a failure.
+ * encoding and none inside it. Of EVEX encodings and opmask instructions, which capstone half knows, the name must be the same
+ * as well. Where it does not on purpose, faults says why; an entry that excuses nothing is a failure.
  */
 #define _GNU_SOURCE
 #include "tests/unit/encodings.h"

@@ -196,6 +196,31 @@ TEST(masked_device)
     }
 }
 
+/* ---- code ---- */
+
+/* vmovdqu8 [rip + 1]{k3}, xmm1 over the immediate of mov rax, imm64, which comes next: the bytes that the mask selects are new, the others old. */
+TEST(masked_store_to_code)
+{
+    static const uint8_t bytes[] = { 0x62, 0xf1, 0x7f, 0x0b, 0x7f, 0x0d, 2, 0, 0, 0, 0x48, 0xb8, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88,
+                                     0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc };
+    const struct exec_mask all = { RF_ARITH, 0, 0 };
+    need_host();
+    for (unsigned n = 0; n < 300; n++) {
+        uint64_t mask = rnd() & 0xff & (n % 5 ? ~0ull : 0), want = 0;
+        fresh_state();
+        set_mask(3, mask | (rnd() & ~0xffffull));
+        for (unsigned k = 0; k < 8; k++)
+            want |= (uint64_t)(mask >> k & 1 ? in.fpu[160 + 16 + k] : bytes[12 + k]) << (8 * k);
+        exec_native(&in, &native, bytes, sizeof bytes);
+        run_guests(bytes, sizeof bytes);
+        exec_normal(&native, &all);
+        exec_normal(&interp, &all);
+        exec_normal(&tcg, &all);
+        CHECK_EQ(native.r[X86_RAX], want);
+        CHECK(exec_same(&native, &interp) && exec_same(&native, &tcg));
+    }
+}
+
 /* ---- #UD and #NM ---- */
 
 static unsigned vector_of(const char *bytes, unsigned len, uint64_t xcr0, uint64_t cr0_on)
