@@ -33,8 +33,10 @@ static void emit_head(struct code_buf *c, struct x64_enc e, unsigned reg, unsign
     x64_b(c, e.op);
 }
 
-static void emit_modrm_mem(struct code_buf *c, unsigned reg, struct x64_mem m)
+/* A displacement of one byte counts UNIT bytes (EVEX). */
+static void emit_modrm_unit(struct code_buf *c, unsigned reg, struct x64_mem m, int unit)
 {
+    int d8 = m.disp / unit;
     unsigned r = (reg & 7) << 3;
     if (m.base == NOREG) {                         /* [index*scale + disp32] or absolute disp32 */
         x64_b(c, r | 4);
@@ -42,7 +44,7 @@ static void emit_modrm_mem(struct code_buf *c, unsigned reg, struct x64_mem m)
         x64_d(c, (uint32_t)m.disp);
         return;
     }
-    unsigned mod = m.disp == 0 && (m.base & 7) != RBP ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
+    unsigned mod = m.disp == 0 && (m.base & 7) != RBP ? 0 : d8 == (int8_t)d8 && d8 * unit == m.disp ? 1 : 2;
     if (m.index != NOREG || (m.base & 7) == RSP) {
         x64_b(c, mod << 6 | r | 4);
         x64_b(c, m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | (m.base & 7));
@@ -50,10 +52,12 @@ static void emit_modrm_mem(struct code_buf *c, unsigned reg, struct x64_mem m)
         x64_b(c, mod << 6 | r | (m.base & 7));
     }
     if (mod == 1)
-        x64_b(c, (uint8_t)m.disp);
+        x64_b(c, (uint8_t)d8);
     if (mod == 2)
         x64_d(c, (uint32_t)m.disp);
 }
+
+static void emit_modrm_mem(struct code_buf *c, unsigned reg, struct x64_mem m) { emit_modrm_unit(c, reg, m, 1); }
 
 static unsigned high(uint8_t r) { return r == NOREG ? 0 : r; }
 
@@ -103,6 +107,31 @@ void x64_vex_rm(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, uns
     x64_touch(c, 1u << reg | 1u << vvvv);
     emit_vex(c, e, l, vvvv, reg, high(m.index), high(m.base));
     emit_modrm_mem(c, reg, m);
+}
+
+/* R, X, B and R', V' in P0 and P2. x: bit 3 of the index, or bit 4 of a register in modrm.rm. */
+static void emit_evex(struct code_buf *c, struct x64_enc e, struct x64_evex v, unsigned reg, bool x, unsigned base)
+{
+    unsigned pp = e.prefix == 0x66 ? 1 : e.prefix == 0xf3 ? 2 : e.prefix == 0xf2 ? 3 : 0;
+    x64_b(c, 0x62);
+    x64_b(c, (~reg & 8) << 4 | (unsigned)!x << 6 | (~base & 8) << 2 | (~reg & 16) | e.map);
+    x64_b(c, e.w << 7 | (~v.vvvv & 15) << 3 | 4 | pp);
+    x64_b(c, (unsigned)v.z << 7 | v.ll << 5 | (unsigned)v.b << 4 | (~v.vvvv & 16) >> 1 | v.k);
+    x64_b(c, e.op);
+}
+
+void x64_evex_rr(struct code_buf *c, struct x64_enc e, struct x64_evex v, unsigned reg, unsigned rm)
+{
+    x64_touch(c, 1u << reg | 1u << rm);
+    emit_evex(c, e, v, reg, rm & 16, rm);
+    x64_b(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+
+void x64_evex_rm(struct code_buf *c, struct x64_enc e, struct x64_evex v, unsigned reg, struct x64_mem m)
+{
+    x64_touch(c, 1u << reg);
+    emit_evex(c, e, v, reg, high(m.index) & 8, high(m.base));
+    emit_modrm_unit(c, reg, m, v.unit);
 }
 
 void x64_mov_rr(struct code_buf *c, unsigned size, unsigned d, unsigned s)

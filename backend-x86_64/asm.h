@@ -34,6 +34,10 @@ void x64_rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned rm);
 void x64_rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m);
 void x64_vex_rr(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, unsigned rm);
 void x64_vex_rm(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, struct x64_mem m);
+/* EVEX; registers 0..31. unit: bytes that a displacement of one byte counts. */
+struct x64_evex { uint8_t ll, vvvv, k, unit; bool z, b; };
+void x64_evex_rr(struct code_buf *c, struct x64_enc e, struct x64_evex v, unsigned reg, unsigned rm);
+void x64_evex_rm(struct code_buf *c, struct x64_enc e, struct x64_evex v, unsigned reg, struct x64_mem m);
 
 /* An opcode whose byte form is op and whose wider form is op + 1. */
 static inline struct x64_enc x64_sized(unsigned op, unsigned size, unsigned map)

@@ -99,7 +99,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
     int use = x64_region_use(x, in);
     unsigned slot = (unsigned)use + (kind == NM_READ ? 0 : TCG_REGIONS), size = access_size(x, in);
     bool first = !w->seen_access, groupable = use >= 0 && use < 16 && plain_reg(in->base) && (in->index == IR_NONE || plain_reg(in->index)) &&
-        !(in->flags & IRF_ADDR32) && size <= 32 && in->disp >= INT32_MIN + MEM_REGION_SPAN && !tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base);
+        !(in->flags & IRF_ADDR32) && size <= MEM_REGION_SPAN && in->disp >= INT32_MIN + MEM_REGION_SPAN && !tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base);
     w->seen_access = true;
     int64_t off = groupable ? w->off[in->base] + in->disp : 0;
     if (groupable)

@@ -73,7 +73,7 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     ir_ref base = fixed ? IR_NONE : in->base;
     unsigned size = in->op == IR_native ? x->ir->natives[in->imm].mem_size : in->size;
     int use = x64_region_use(x, in);
-    if (use < 0 || use == TCG_REGION_SEG || !plain(base) || !plain(in->index) || (base == IR_NONE && in->index != IR_NONE) || size > 32 ||
+    if (use < 0 || use == TCG_REGION_SEG || !plain(base) || !plain(in->index) || (base == IR_NONE && in->index != IR_NONE) || size > MEM_REGION_SPAN ||
         (in->flags & (IRF_ADDR32 | IRF_ADDR16)) || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc))
         return NULL;
     int64_t at = in->disp + (fixed ? (int64_t)ir_const_value(x->ir, in->base) : 0) + (base == IR_NONE ? 0 : off[base]) +

@@ -128,6 +128,12 @@ static bool strict(const struct x64_ctx *x, const struct ir_insn *in)
     return in->op == IR_native && x->ir->natives[in->imm].align > 1;
 }
 
+/* Only some of its elements are accessed. */
+static bool masked(const struct x64_ctx *x, const struct ir_insn *in)
+{
+    return in->op == IR_native && x->ir->natives[in->imm].lanes;
+}
+
 struct x64_mem x64_region_field(unsigned region, size_t field)
 {
     struct x64_mem d = ENV_AT(region);
@@ -184,7 +190,10 @@ static void slow_path(struct x64_ctx *x, struct x64_ool *o)
         x64_rm(c, x64_wide(0x33, 8, 0), RAX, x64_at(R10, o->tag));
     if (o->region && x->ir->mem_bank)
         region_from_tlb(x, o, o->tag, o->resume);
-    x64_mov_ri(c, R10, o->size | (uint32_t)o->kind << 8 | (uint32_t)o->region << 16 | (strict(x, o->in) ? 1u << 24 : 0) | (uint32_t)o->restart << 30);
+    if (masked(x, o->in))
+        x64_lanes_to_env(c, &x->ir->natives[o->in->imm]);
+    x64_mov_ri(c, R10, o->size | (uint32_t)o->kind << 8 | (uint32_t)o->region << 16 | (strict(x, o->in) ? 1u << 24 : 0) | (masked(x, o->in) ? 1u << 25 : 0) |
+               (uint32_t)o->restart << 30);
     x64_call_to(c, x->s->probe[0]);
     x->in = o->in;
     x64_point_at(x, c->p, o->fl, o->recipe);
@@ -240,7 +249,7 @@ static unsigned region_of(struct x64_ctx *x, unsigned size, unsigned kind)
 {
     const struct ir_insn *in = x->in;
     int use = x64_region_use(x, in);
-    if (!x->tb->hot || use < 0 || size > 32 || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base))
+    if (!x->tb->hot || use < 0 || size > MEM_REGION_SPAN || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base))
         return 0;
     bool store = kind != NM_READ || x->group[x->k].store;
     return 1 + (unsigned)use + TCG_REGION_USES * x->ir->mem_bank + (store ? TCG_REGIONS : 0);

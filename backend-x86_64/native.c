@@ -36,6 +36,12 @@ void x64_native_encoding(struct code_buf *c, const struct ir_native *n, const st
             x64_b(c, 0x0f);
         }
         x64_b(c, n->opcode);
+    } else if (n->enc == NENC_EVEX) {
+        struct x64_evex v = {.ll = n->vex_l, .vvvv = a->vvvv, .k = n->evex_k, .unit = n->disp_unit, .z = n->evex_z, .b = n->evex_b};
+        if (m)
+            x64_evex_rm(c, e, v, a->reg, *m);
+        else
+            x64_evex_rr(c, e, v, a->reg, rm);
     } else if (n->enc == NENC_VEX) {
         if (m)
             x64_vex_rm(c, e, n->vex_l, a->vvvv, a->reg, *m);
@@ -51,6 +57,14 @@ void x64_native_encoding(struct code_buf *c, const struct ir_native *n, const st
     c->touched = touched;
     c->same = same;
     x64_touch(c, gprs_of(n, a, rm));
+}
+
+/* On the way to the softmmu, which then looks at the active elements only: kmovq to memory. */
+void x64_lanes_to_env(struct code_buf *c, const struct ir_native *n)
+{
+    const struct x64_enc kmovq = {.w = 1, .map = 1, .op = 0x91};
+    x64_vex_rm(c, kmovq, false, 0, n->evex_k, ENV_AT(slow_mask));
+    x64_mov_mi(c, 4, ENV_AT(slow_lanes), (int32_t)n->lanes);
 }
 
 static void access_native(struct code_buf *c, const struct ir_block *ir, const struct ir_insn *in, const struct x64_acc *a, struct x64_mem m)

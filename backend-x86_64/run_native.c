@@ -22,15 +22,17 @@ static uint32_t hash_native(const struct ir_native *n)
     return h;
 }
 
-static void xsave_op(struct code_buf *c, unsigned digit)
+/* As tcg_fpu_save: the components that the guest has. XCR0: its distance from the area in r12. */
+static void xsave_op(struct code_buf *c, unsigned digit, int32_t xcr0)
 {
-    x64_mov_ri(c, RAX, 7);
+    x64_mov_rm(c, 4, RAX, x64_at(R12, xcr0));
+    x64_alu_ri(c, X64_OR, 4, RAX, 7);
     x64_alu_rr(c, X64_XOR, 4, RDX, RDX);
     x64_rm(c, x64_wide(0xae, 8, 1), digit, x64_at(R12, 0));
 }
 
 /* Returns the tail. */
-static uint8_t *emit_thunk(struct code_buf *c, const struct ir_native *n)
+static uint8_t *emit_thunk(struct code_buf *c, const struct ir_native *n, int32_t xcr0)
 {
     static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
     struct x64_mem mem = x64_at(R14, 0);
@@ -42,7 +44,7 @@ static uint8_t *emit_thunk(struct code_buf *c, const struct ir_native *n)
     x64_mov_rr(c, 8, R13, RDX);
     x64_mov_rr(c, 8, R15, RCX);
     if (n->kind == NATIVE_FPU)
-        xsave_op(c, 5);
+        xsave_op(c, 5, xcr0);
     x64_mov_rm(c, 8, R8, x64_at(R13, 16));         /* io: d e a b c */
     x64_mov_rm(c, 8, R9, x64_at(R13, 24));
     x64_mov_rm(c, 8, R10, x64_at(R13, 32));
@@ -61,7 +63,7 @@ static uint8_t *emit_thunk(struct code_buf *c, const struct ir_native *n)
     x64_mov_mr(c, 8, x64_at(R13, 8), R9);
     uint8_t *tail = c->p;
     if (n->kind == NATIVE_FPU) {
-        xsave_op(c, 4);
+        xsave_op(c, 4, xcr0);
         x64_b(c, 0xdb), x64_b(c, 0xe3);            /* fninit; MXCSR back to the C default */
         x64_rm(c, x64_wide(0xae, 4, 1), 2, x64_at(RSP, 8 * ARRAY_SIZE(saved) + 8));
     }
@@ -79,7 +81,7 @@ uint64_t x64_native_trap(uint64_t pc, enum tcg_host_fault what)
     return (uint64_t)running->tail;
 }
 
-static struct thunk *thunk_of(struct tcg *t, const struct ir_native *n)
+static struct thunk *thunk_of(struct tcg *t, const struct ir_native *n, int32_t xcr0)
 {
     struct thunk *th = &thunks[hash_native(n) % N_THUNKS];
     if (th->code && !memcmp(&th->n, n, sizeof *n))
@@ -89,7 +91,7 @@ static struct thunk *thunk_of(struct tcg *t, const struct ir_native *n)
         memset(thunks, 0, sizeof thunks);
     }
     uint8_t *at = t->buf.p;                        /* lost when the cache is flushed: so is this table (flush_count) */
-    uint8_t *tail = emit_thunk(&t->buf, n);
+    uint8_t *tail = emit_thunk(&t->buf, n, xcr0);
     th->n = *n;
     th->code = at + t->buf.rx_delta;
     th->tail = tail + t->buf.rx_delta;
@@ -104,7 +106,7 @@ int x64_run_native(struct tcg_env *env, const struct ir_native *n, uint64_t io[5
         memset(thunks, 0, sizeof thunks);
         flushes = t->flush_count;
     }
-    running = thunk_of(t, n);
+    running = thunk_of(t, n, (int32_t)(env->fe->xcr0_offset - env->fe->fpu_offset));
     trapped = 0;
     uint8_t *area = (uint8_t *)tcg_cpu(env) + env->fe->fpu_offset;
     /* the C default for MXCSR is passed on the stack, above the return address */

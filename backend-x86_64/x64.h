@@ -223,6 +223,8 @@ int x64_init(struct tcg *, const struct tcg_frontend *);
 extern struct x64_stubs x64_stubs;
 void x64_link(struct tcg *, struct tb *, unsigned n, struct tb *dest);
 void x64_native_encoding(struct code_buf *, const struct ir_native *, const struct x64_acc *, const struct x64_mem *m, unsigned rm);
+/* The mask and the elements of a masked access go to env; the FPU is the guest's. */
+void x64_lanes_to_env(struct code_buf *c, const struct ir_native *n);
 void x64_trap_init(struct tcg *);
 uint64_t x64_native_trap(uint64_t pc, enum tcg_host_fault);           /* a trap in a native record being interpreted: where to go on, or 0 */
 unsigned x64_enter(struct tcg_env *, void *code);

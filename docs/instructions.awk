@@ -5,8 +5,9 @@ function trim(s) { gsub(/^[ \t]+|[ \t]+$/, "", s); return s }
 /^I\(/ {
     sub(/^I\(/, "")
     for (i = 1; i <= 15; i++) f[i] = trim($i)
-    vex = f[14] ~ /A_VEX/
-    code = vex ? "VEX" : ""
+    evex = f[14] ~ /A_(EVEX|[FS][48]|M[1248]|C[48]|C[12]M|CS[48])/
+    vex = evex || f[14] ~ /A_VEX/
+    code = evex ? "EVEX" : vex ? "VEX" : ""
     if (f[3] ~ /^P/) code = code (vex ? "." : "") substr(f[3], 2) (vex ? "" : " ")
     if (f[1] > 0) code = code (vex ? "." : "") map_name[f[1]]
     if (f[6] >= 0) code = code (vex ? ".W" f[6] : (f[6] > 0 ? " REX.W" : ""))

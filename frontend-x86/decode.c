@@ -3,7 +3,7 @@
  * status: more bytes needed, no such instruction (#UD), longer than 15 bytes (#GP). No side effects; features, CPL and control registers
  * are not looked at: the generator gates on them.
  *
- * The row is found by lists[vex][map][opcode][modrm.reg], which hold only the few rows that differ in prefix, form, W or L.
+ * The row is found by lists[prefix kind][map][opcode][modrm.reg], which hold only the few rows that differ in prefix, form, W or L.
  * Conventions: string operands are OK_MEM with reg = RSI or RDI and sel = segment; insn->mem then has the source's segment only.
  * XLAT has base RBX and no index (AL is added by the generator). SDM vol. 2 ch. 2, appendix A.
  */
@@ -11,13 +11,13 @@
 #include "x86/cpu.h"
 #include <string.h>
 
-struct dec { struct x86_insn *i; const uint8_t *p; unsigned pos, n; bool over, b, x, r, w, fixed_mod; uint8_t mandatory; };
+struct dec { struct x86_insn *i; const uint8_t *p; unsigned pos, n; bool over, b, x, r, w, r2, v2, fixed_mod; uint8_t mandatory; };   /* r2, v2: EVEX.R', V' */
 
 /* What a row wants of an instruction, in a form that is quick to compare. */
 struct want {
     uint16_t row;
+    uint16_t form;          /* bit set: 1 mode 64, 2 other modes, 4 register, 8 memory, 16 L0, 32 L1, 64 W0, 128 W1, 256 L2 */
     uint8_t pfx;            /* bit set of mandatory-prefix codes: 1 none, 2 66, 4 F2, 8 F3 */
-    uint8_t form;           /* bit set: 1 mode 64, 2 other modes, 4 register, 8 memory, 16 L0, 32 L1, 64 W0, 128 W1 */
     int8_t rm;
     bool w_ignored32;       /* W chooses a GPR size, and is ignored outside 64-bit mode */
 };
@@ -25,8 +25,9 @@ struct list { uint16_t first; uint8_t n; };
 
 static struct want *wants;
 static struct want want_pool[16384];
-static struct list lists[2][4][256][8];
-static uint8_t has_modrm[2][4][256];
+enum { LEGACY, VEX, EVEX, PREFIX_KINDS };
+static struct list lists[PREFIX_KINDS][4][256][8];
+static uint8_t has_modrm[PREFIX_KINDS][4][256];
 struct sized { uint16_t by2, by4, by8; bool addr; };
 static struct sized sized[X86I_COUNT];
 static uint8_t has_sized[X86I_COUNT];
@@ -52,19 +53,23 @@ static bool row_w_is_gpr(const struct x86_row *r)
     return false;
 }
 
+static unsigned prefix_kind(const struct x86_row *r) { return r->attr & X86_F_EVEX ? EVEX : r->attr & X86_F_VEX ? VEX : LEGACY; }
+
 static struct want want_of(unsigned n)
 {
     const struct x86_row *r = &x86_rows[n];
     uint32_t a = r->attr;
-    uint8_t f = 255;
-    f &= a & X86_F_I64 ? ~1 : 255;
-    f &= a & X86_F_ONLY64 ? ~2 : 255;
-    f &= a & X86_F_NOMEM ? ~8 : 255;
-    f &= a & X86_F_NOREG ? ~4 : 255;
-    f &= a & X86_F_VEXL0 ? ~32 : 255;
-    f &= a & X86_F_VEXL1 ? ~16 : 255;
-    f &= r->w == 0 ? ~128 : r->w == 1 ? ~64 : 255;
-    return (struct want){ (uint16_t)n, pfx_set(r->prefix), f, r->rm, row_w_is_gpr(r) };
+    uint16_t f = 511;
+    f &= a & X86_F_I64 ? ~1 : 511;
+    f &= a & X86_F_ONLY64 ? ~2 : 511;
+    f &= a & X86_F_NOMEM ? ~8 : 511;
+    f &= a & X86_F_NOREG ? ~4 : 511;
+    f &= a & X86_F_VEXL0 ? ~(32 | 256) : 511;
+    f &= a & X86_F_VEXL1 ? ~(16 | 256) : 511;
+    f &= a & X86_F_L2 ? ~(16 | 32) : 511;
+    f &= a & X86_F_NOL0 ? ~16 : 511;
+    f &= r->w == 0 ? ~128 : r->w == 1 ? ~64 : 511;
+    return (struct want){ (uint16_t)n, f, pfx_set(r->prefix), r->rm, row_w_is_gpr(r) };
 }
 
 static void set_sized(unsigned m, unsigned by2, unsigned by4, unsigned by8, bool addr)
@@ -97,11 +102,11 @@ static void init_sized(void)
 
 __attribute__((constructor)) static void rows_init(void)
 {
-    static uint16_t next[2][4][256][8];
+    static uint16_t next[PREFIX_KINDS][4][256][8];
     unsigned total = 0;
     for (unsigned n = 0; n < x86_n_rows; n++) {
         const struct x86_row *r = &x86_rows[n];
-        bool vex = r->attr & X86_F_VEX;
+        unsigned vex = prefix_kind(r);
         for (unsigned e = 0; e < 8; e++)
             if (r->ext < 0 || r->ext == (int)e)
                 lists[vex][r->map][r->opcode][e].n++;
@@ -109,7 +114,7 @@ __attribute__((constructor)) static void rows_init(void)
             has_modrm[vex][r->map][r->opcode] = 1;
     }
     struct list *l = &lists[0][0][0][0];
-    for (unsigned k = 0; k < 2 * 4 * 256 * 8; k++) {
+    for (unsigned k = 0; k < PREFIX_KINDS * 4 * 256 * 8; k++) {
         l[k].first = (uint16_t)total;
         (&next[0][0][0][0])[k] = (uint16_t)total;
         total += l[k].n;
@@ -119,7 +124,7 @@ __attribute__((constructor)) static void rows_init(void)
         const struct x86_row *r = &x86_rows[n];
         for (unsigned e = 0; e < 8; e++)
             if (r->ext < 0 || r->ext == (int)e)
-                want_pool[next[(r->attr & X86_F_VEX) != 0][r->map][r->opcode][e]++] = want_of(n);
+                want_pool[next[prefix_kind(r)][r->map][r->opcode][e]++] = want_of(n);
     }
     init_sized();
 }
@@ -211,7 +216,7 @@ static bool get_vex(struct dec *d, uint8_t c)
     d->r = !(v & 0x80);
     i->vex = true;
     i->vex_w = d->w;
-    i->vex_l = u & 4;
+    i->vex_l = (u >> 2) & 1;
     i->vex_v = (~u >> 3) & 15;
     d->mandatory = pp[u & 3];
     if (i->mode != X86_M64) {
@@ -219,6 +224,32 @@ static bool get_vex(struct dec *d, uint8_t c)
     }
     i->opcode = get8(d);
     return !bad && i->map >= 1 && i->map <= 3;
+}
+
+/* After 62. false: #UD. Outside 64-bit mode the register bits beyond 7 say nothing, as in VEX, but V' must not be there. */
+static bool get_evex(struct dec *d)
+{
+    static const uint8_t pp[4] = { 0, P66, PF3, PF2 };
+    struct x86_insn *i = d->i;
+    bool bad = i->p66 || i->rep || i->repne || i->lock || i->rex, wide = i->mode == X86_M64;
+    uint8_t u = get8(d), v = get8(d), t = get8(d);
+    i->map = u & 7;
+    d->r = wide && !(u & 0x80);
+    d->x = wide && !(u & 0x40);
+    d->b = wide && !(u & 0x20);
+    d->r2 = wide && !(u & 0x10);
+    d->w = v & 0x80;
+    d->v2 = !(t & 8);
+    i->vex = i->evex = true;
+    i->vex_w = d->w;
+    i->vex_v = (uint8_t)(((~v >> 3) & 15) | (d->v2 ? 16 : 0));
+    i->vex_l = (t >> 5) & 3;
+    i->evex_z = t & 0x80;
+    i->evex_b = t & 0x10;
+    i->evex_k = t & 7;
+    d->mandatory = pp[v & 3];
+    i->opcode = get8(d);
+    return !bad && !(u & 8) && (v & 4) && (wide || !d->v2) && i->map >= 1 && i->map <= 3;
 }
 
 static bool get_opcode(struct dec *d)
@@ -229,7 +260,9 @@ static bool get_opcode(struct dec *d)
         fix_segment64(d);
     if ((c == 0xc4 || c == 0xc5) && (i->mode == X86_M64 || (d->pos < d->n && d->p[d->pos] >= 0xc0)))
         return get_vex(d, c);
-    if (c == 0xc4 || c == 0xc5)
+    if (c == 0x62 && (i->mode == X86_M64 || (d->pos < d->n && d->p[d->pos] >= 0xc0)))
+        return get_evex(d);
+    if (c == 0xc4 || c == 0xc5 || c == 0x62)
         d->over |= d->pos >= d->n;
     d->r = i->rex & 4;
     d->x = i->rex & 2;
@@ -249,13 +282,20 @@ static bool get_opcode(struct dec *d)
     return true;
 }
 
+/* The form bit of L or L'L. Rounding and SAE imply 512 bits. */
+static unsigned length_form(const struct x86_insn *i)
+{
+    static const uint16_t form[4] = { 16, 32, 256, 512 };
+    return i->evex_b && i->modrm >= 0xc0 ? 256 : form[i->vex_l];
+}
+
 static const struct x86_row *find_row(struct dec *d)
 {
     struct x86_insn *i = d->i;
     unsigned op = i->opcode == 0x90 && i->map == 0 && d->b ? 0x91 : i->opcode;      /* 90 with REX.B exchanges; only without it is it NOP */
-    const struct list *l = &lists[i->vex][i->map][op][i->has_modrm ? (i->modrm >> 3) & 7 : 0];
+    const struct list *l = &lists[i->vex + i->evex][i->map][op][i->has_modrm ? (i->modrm >> 3) & 7 : 0];
     unsigned pfx = pfx_set(d->mandatory);
-    unsigned base = (i->mode == X86_M64 ? 1u : 2u) | (i->has_modrm ? ((i->modrm >= 0xc0 || d->fixed_mod) ? 4u : 8u) : 0) | (i->vex && i->vex_l ? 32u : 16u);
+    unsigned base = (i->mode == X86_M64 ? 1u : 2u) | (i->has_modrm ? ((i->modrm >= 0xc0 || d->fixed_mod) ? 4u : 8u) : 0) | length_form(i);
     for (unsigned k = 0; k < l->n; k++) {
         const struct want *w = &wants[l->first + k];
         unsigned need = base | (d->w && !(w->w_ignored32 && i->mode != X86_M64) ? 128u : 64u);
@@ -284,7 +324,7 @@ static void set_sizes(struct dec *d)
 static unsigned size_of(const struct dec *d, unsigned s)
 {
     const struct x86_insn *i = d->i;
-    unsigned x = i->vex && i->vex_l ? 32 : 16;
+    unsigned x = i->evex_b && i->modrm >= 0xc0 ? 64 : 16u << i->vex_l;
     switch (s) {
     case LS_V: return i->opsize;
     case LS_Z: return i->opsize == 8 ? 4 : i->opsize;
@@ -326,7 +366,7 @@ static void mem32(struct dec *d, bool vsib)
     i->mem.base = (uint8_t)(rm | (d->b ? 8 : 0));
     if (rm == 4) {
         uint8_t sib = get8(d);
-        unsigned index = ((sib >> 3) & 7) | (d->x ? 8 : 0);
+        unsigned index = ((sib >> 3) & 7) | (d->x ? 8 : 0) | (vsib && d->v2 && i->mode == X86_M64 ? 16 : 0);
         i->mem.scale = sib >> 6;
         i->mem.index = index == 4 && !vsib ? X86_NOREG : (uint8_t)index;
         i->mem.vsib = vsib;
@@ -352,7 +392,7 @@ static bool get_mem(struct dec *d)
     struct x86_insn *i = d->i;
     bool vsib = false;
     for (unsigned k = 0; k < 4; k++)
-        vsib |= i->row->opnd[k] == L_Gx || i->row->opnd[k] == L_Gh;
+        vsib |= x86_letters[i->row->opnd[k]].kind == LK_VSIB;
     if (i->addrsize == 2) {
         if (vsib)
             return false;
@@ -367,14 +407,14 @@ static bool get_mem(struct dec *d)
     return true;
 }
 
-static void reg_operand(struct dec *d, struct x86_operand *o, unsigned kind, unsigned reg)
+static void reg_operand(struct dec *d, struct x86_operand *o, unsigned kind, unsigned reg, bool rm)
 {
-    o->kind = kind == LK_X ? (d->i->vex && d->i->vex_l ? OK_YMM : OK_XMM) : (uint8_t)kind;
+    o->kind = kind != LK_X ? (uint8_t)kind : o->size == 64 ? OK_ZMM : o->size == 32 ? OK_YMM : OK_XMM;
     o->reg = (uint8_t)reg;
     if (kind == OK_GPR && o->size == 1 && !d->i->rex && reg >= 4 && reg < 8) {
         o->kind = OK_GPRH;
         o->reg = (uint8_t)(reg - 4);
-    } else if (kind == OK_MMX || kind == OK_ST || kind == OK_SEG) {
+    } else if (kind == OK_MMX || kind == OK_ST || kind == OK_SEG || (kind == OK_MASK && rm)) {
         o->reg = reg & 7;
     }
 }
@@ -411,6 +451,8 @@ static void implied_mem(struct dec *d, struct x86_operand *o, const struct x86_l
         i->mem.seg = seg;
 }
 
+static bool is_vector(unsigned kind) { return kind == LK_X || kind == OK_XMM || kind == OK_YMM; }
+
 static bool get_operand(struct dec *d, struct x86_operand *o, unsigned letter)
 {
     const struct x86_letter_info *l = &x86_letters[letter];
@@ -420,22 +462,24 @@ static bool get_operand(struct dec *d, struct x86_operand *o, unsigned letter)
     case LF_RM:
         if (i->modrm < 0xc0 && !d->fixed_mod) {
             o->kind = OK_MEM;
-            o->size = (uint16_t)size_of(d, l->msize);
+            o->size = (uint16_t)(i->evex_b ? 1u << ((i->row->attr >> X86_F_LANE_SHIFT) & 3) : size_of(d, l->msize));
             o->sel = i->mem.seg;
+            if (i->evex && i->modrm >> 6 == 1)       /* a displacement of one byte counts units */
+                i->mem.disp *= x86_disp_unit(i->row, o->size);
         } else {
-            reg_operand(d, o, l->kind, (i->modrm & 7) | (d->b ? 8 : 0));
+            reg_operand(d, o, l->kind, (i->modrm & 7) | (d->b ? 8 : 0) | (i->evex && d->x && is_vector(l->kind) ? 16 : 0), true);
         }
         break;
-    case LF_REG: reg_operand(d, o, l->kind, ((i->modrm >> 3) & 7) | (d->r ? 8 : 0)); break;
-    case LF_VVVV: reg_operand(d, o, l->kind, i->mode == X86_M64 ? i->vex_v : i->vex_v & 7); break;
-    case LF_OPCODE: reg_operand(d, o, l->kind, (i->opcode & 7) | (d->b ? 8 : 0)); break;
+    case LF_REG: reg_operand(d, o, l->kind, ((i->modrm >> 3) & 7) | (d->r ? 8 : 0) | (d->r2 ? 16 : 0), false); break;
+    case LF_VVVV: reg_operand(d, o, l->kind, i->mode == X86_M64 ? i->vex_v : i->vex_v & 7, false); break;
+    case LF_OPCODE: reg_operand(d, o, l->kind, (i->opcode & 7) | (d->b ? 8 : 0), false); break;
     case LF_FIXED:
         o->kind = l->kind;
         o->reg = l->arg;
         break;
     case LF_IS4:
         i->imm8 = get8(d);
-        reg_operand(d, o, l->kind, i->mode == X86_M64 ? i->imm8 >> 4 : (i->imm8 >> 4) & 7);
+        reg_operand(d, o, l->kind, i->mode == X86_M64 ? i->imm8 >> 4 : (i->imm8 >> 4) & 7, false);
         break;
     case LF_ONE:
         o->kind = OK_CONST1;
@@ -461,10 +505,26 @@ static bool regs_exist(const struct x86_insn *i)
             return false;
         if (o->kind == OK_DR && o->reg > 7)
             return false;
+        if ((o->kind == OK_MASK && o->reg > 7) || (o->kind == OK_GPR && o->reg > 15))
+            return false;
         if (o->kind == OK_SEG && (o->reg > X86_GS || (k == 0 && i->row->opnd[0] == L_Sw && o->reg == X86_CS)))
             return false;
     }
     return true;
+}
+
+/* What EVEX's masks, b and length may say of this row. */
+static bool evex_legal(const struct x86_insn *i)
+{
+    uint32_t a = i->row->attr;
+    bool mem = i->modrm < 0xc0;
+    if (i->evex_b && !(a & (mem ? X86_F_BCAST : X86_F_ER | X86_F_SAE)))
+        return false;
+    if (i->evex_z && (!(a & X86_F_ZERO) || !i->evex_k || i->o[0].kind == OK_MEM))
+        return false;
+    if (i->mem.vsib)
+        return i->evex_k && !(i->vex_v & 15) && (i->o[0].kind == OK_MEM || i->o[0].reg != i->mem.index);
+    return !i->evex_k || (a & X86_F_MASK);
 }
 
 static bool legal(const struct dec *d)
@@ -472,9 +532,11 @@ static bool legal(const struct dec *d)
     const struct x86_insn *i = d->i;
     if (i->lock && !((i->row->attr & X86_F_LOCKABLE) && i->o[0].kind == OK_MEM))
         return false;
-    if (i->vex && i->vex_v && !row_has_field(i->row, LF_VVVV))
+    if (i->evex && !evex_legal(i))
         return false;
-    if (i->mem.vsib) {                  /* destination, index and mask must differ */
+    if (i->vex && i->vex_v && !(i->evex && i->mem.vsib) && !row_has_field(i->row, LF_VVVV))
+        return false;
+    if (i->mem.vsib && !i->evex) {      /* destination, index and mask must differ */
         if (i->o[0].reg == i->mem.index || i->o[2].reg == i->mem.index || i->o[0].reg == i->o[2].reg)
             return false;
     }
@@ -505,7 +567,7 @@ enum x86_status x86_decode(struct x86_insn *i, const uint8_t *p, unsigned n, enu
         return short_of(&d, n);
     if (!ok)
         return bad(&d);
-    i->has_modrm = has_modrm[i->vex][i->map][i->opcode];
+    i->has_modrm = has_modrm[i->vex + i->evex][i->map][i->opcode];
     d.fixed_mod = i->map == 1 && !i->vex && i->opcode >= 0x20 && i->opcode <= 0x23;
     if (i->has_modrm)
         i->modrm = get8(&d);

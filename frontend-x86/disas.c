@@ -44,6 +44,7 @@ static const char *size_name(unsigned size)
     case 10: return "xword ptr ";
     case 16: return "xmmword ptr ";
     case 32: return "ymmword ptr ";
+    case 64: return "zmmword ptr ";
     default: return "";
     }
 }
@@ -58,6 +59,16 @@ static void say_disp(struct out *o, int64_t disp, bool first, unsigned addrsize)
         say(o, disp < 0 ? " - " : " + ");
         say_number(o, disp < 0 ? 0 - (uint64_t)disp : (uint64_t)disp);
     }
+}
+
+/* Of a VSIB index vector: where the elements are wider than the indices it has half the length. */
+static unsigned index_length(const struct x86_insn *i)
+{
+    unsigned half = i->vex_l ? i->vex_l - 1u : 0;
+    for (unsigned k = 0; k < i->n_opnd; k++)
+        if (i->row->opnd[k] == L_Gh)
+            return half;
+    return i->vex_l;
 }
 
 static void say_mem(struct out *o, const struct x86_insn *i, const struct x86_operand *op)
@@ -84,7 +95,7 @@ static void say_mem(struct out *o, const struct x86_insn *i, const struct x86_op
     if (i->mem.index != X86_NOREG) {
         say(o, first ? "" : " + ");
         if (i->mem.vsib)
-            say(o, "%cmm%u", i->vex_l ? 'y' : 'x', i->mem.index);
+            say(o, "%cmm%u", "xyzz"[index_length(i)], i->mem.index);
         else
             say_gpr(o, i->mem.index, i->addrsize);
         if (i->mem.scale)
@@ -111,10 +122,25 @@ static void say_operand(struct out *o, const struct x86_insn *i, const struct x8
     case OK_DR: say(o, "dr%u", op->reg); break;
     case OK_XMM: say(o, "xmm%u", op->reg); break;
     case OK_YMM: say(o, "ymm%u", op->reg); break;
+    case OK_ZMM: say(o, "zmm%u", op->reg); break;
+    case OK_MASK: say(o, "k%u", op->reg); break;
     case OK_MMX: say(o, "mm%u", op->reg); break;
     case OK_ST: say(o, "st(%u)", op->reg); break;
     default: break;
     }
+}
+
+/* What EVEX adds to the operands: the mask after the first, the broadcast after memory, rounding after the last. */
+static void say_evex(struct out *o, const struct x86_insn *i, unsigned k)
+{
+    static const char *const round[4] = { "rn", "rd", "ru", "rz" };
+    const struct x86_operand *op = &i->o[k];
+    if (k == 0 && i->evex_k)
+        say(o, " {k%u}%s", i->evex_k, i->evex_z ? " {z}" : "");
+    if (i->evex_b && op->kind == OK_MEM)
+        say(o, "{1to%u}", (i->row->opnd[k] == L_Wh ? 8u << i->vex_l : 16u << i->vex_l) / op->size);
+    if (i->evex_b && i->modrm >= 0xc0 && k + 1u == i->n_opnd)
+        say(o, i->row->attr & X86_F_ER ? ", {%s-sae}" : ", {sae}", round[i->vex_l]);
 }
 
 static const char *mnem_name(unsigned mnem)
@@ -141,6 +167,8 @@ int x86_disas(const struct x86_insn *i, uint64_t pc, char *out, size_t len)
     for (unsigned k = 0; k < i->n_opnd; k++) {
         say(&o, k ? ", " : " ");
         say_operand(&o, i, &i->o[k], pc);
+        if (i->evex)
+            say_evex(&o, i, k);
     }
     return (int)o.n;
 }

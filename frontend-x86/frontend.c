@@ -4,6 +4,7 @@
  * Pins: the registers in the order in which they deserve a host register (compilers' habits: rax, rsp, argument registers, rbx, rbp...).
  * host_fault says which guest exception a trap of translated code stands for. No state, no locks.
  */
+#include "frontend-x86/helper_fpu.h"
 #include "frontend-x86/frontend.h"
 #include "frontend-x86/deliver.h"
 #include "frontend-x86/gen.h"
@@ -47,6 +48,8 @@ const struct tcg_frontend x86_frontend = {
     .cpu_size = sizeof(struct x86_cpu),
     .pc_offset = offsetof(struct x86_cpu, rip),
     .fpu_offset = offsetof(struct x86_cpu, fpu),
+    .xcr0_offset = offsetof(struct x86_cpu, xcr0),
+    .opmask = x86_opmask,
     .get_key = get_key,
     .translate = x86_translate,
     .deliver = x86_deliver,

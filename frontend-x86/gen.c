@@ -81,7 +81,9 @@ static struct ir_mem checked(struct x86_gen *g, struct ir_mem m, unsigned seg, u
         struct ir_mem off = m;
         off.seg = IR_NONE;
         ir_ref r = ir_lea(g->ir, 4, IR_NONE, &off);
-        if (may_fail)
+        if (may_fail && g->lanes)
+            ir_call(g->ir, H_seg_lanes, IR_NONE, r, gen_const(g, g->lanes), gen_const(g, seg | (access & GEN_W ? 8 : 0) | (unsigned)g->lane_k << 4));
+        else if (may_fail)
             ir_call(g->ir, H_seg_check, IR_NONE, r, gen_const(g, seg | (access & GEN_W ? 8 : 0) | size << 4), IR_NONE);
         m.base = m.seg == IR_NONE ? r : ir_op2(g->ir, IR_add, 4, IR_NONE, r, m.seg, 0);
         m.seg = IR_NONE;

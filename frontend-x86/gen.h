@@ -34,6 +34,7 @@ struct x86_gen {
     uint32_t mode;                   /* XM_ bits */
     uint64_t cs_base;
     uint64_t pc, next;               /* guest pc of this instruction and of the next one */
+    uint32_t lanes; uint8_t lane_k;  /* of the masked operand that gen_mem is asked for (tcg/native.h), and its opmask register; else 0 */
     bool end;                        /* the block has ended */
 };
 

@@ -3,12 +3,16 @@
  * general-register and memory operands by reference (tcg/native.h). Also the mode checks that come before: the CR0 and CR4 bits are part of
  * the block's key, so a forbidden instruction becomes the raise of its exception at translation time.
  *
+ * A masked operand in memory is described to tcg by the elements that the mask selects; instructions that access it whatever the mask says
+ * (A_NF) are not.
+ *
  * MULX has two outputs and an implied input, which a native record cannot carry: it is an ordinary multiply without flags.
  * SDM vol. 2 ch. 2.4 (exception classes), vol. 3 ch. 2.5, 13.1.
  */
 #include "frontend-x86/gen_native.h"
 #include "frontend-x86/rows.h"
 #include "tcg/native.h"
+#include "x86/cpuid.h"
 
 struct refs { ir_ref d, e, a, b, c; struct ir_mem m; bool mem; };
 
@@ -35,6 +39,20 @@ bool gen_sse_forbidden(struct x86_gen *g, const struct x86_insn *i, bool legacy_
     return ud || (g->mode & XM_TS);
 }
 
+bool gen_avx512_forbidden(struct x86_gen *g, const struct x86_insn *i)
+{
+    uint32_t a = i->row->attr;
+    bool one_length = a & (X86_F_LIG | X86_F_VEXL0), full = i->vex_l == 2 || (i->evex_b && i->modrm >= 0xc0);
+    bool lengths = !i->evex || one_length || full || x86_has(g->cpu->cpuid, FEAT_avx512vl);
+    if (!(g->mode & XM_AVX512) || no_avx(g) || !lengths)
+        gen_undef(g);
+    else if (g->mode & XM_TS)
+        gen_raise(g, X86_NM, false, 0);
+    else
+        return false;
+    return true;
+}
+
 bool gen_x87_forbidden(struct x86_gen *g)
 {
     if (!(g->mode & (XM_TS | XM_EM)))
@@ -48,15 +66,35 @@ static uint16_t mem_align(const struct x86_insn *i, unsigned size)
     return i->row->attr & X86_F_ALIGN ? (uint16_t)size : 1;
 }
 
+/* Elements of the operand in memory against bits of the mask: a broadcast has one for all, a scalar instruction looks at one bit. */
+static uint32_t lanes_of(const struct x86_insn *i, const struct x86_operand *o)
+{
+    uint32_t a = i->row->attr;
+    unsigned log = (a >> X86_F_LANE_SHIFT) & 3, n = o->size >> log, vl = 16u << i->vex_l, total = n;
+    if (!i->evex_k || (a & X86_F_NOSUPPR))
+        return 0;
+    if (i->evex_b)                                   /* of Wh: conversions to wider elements */
+        total = (i->row->opnd[o - i->o] == L_Wh ? vl / 2 : vl) >> log;
+    else if (a & X86_F_REPEAT)
+        total = vl >> log;
+    return native_lanes(log, n, total, a & X86_F_PACKED);
+}
+
 static void rm_operand(struct x86_gen *g, const struct x86_insn *i, const struct x86_operand *o, struct ir_native *n, struct refs *r)
 {
     if (o->kind == OK_MEM) {
+        n->lanes = g->lanes = i->evex ? lanes_of(i, o) : 0;
+        g->lane_k = i->evex_k;
         r->m = gen_mem(g, i, o->size, o->access);
         r->mem = true;
+        g->lanes = 0;
         n->mem = o->access;
         n->mem_size = (uint8_t)o->size;
+        n->disp_unit = (uint8_t)x86_disp_unit(i->row, o->size);
         n->align = (uint8_t)mem_align(i, o->size);
         n->rm = 0;
+        if (i->evex_k && !n->lanes && n->mem == NM_WRITE)        /* what is masked out must be there, and stays */
+            n->mem = NM_RW;
     } else if (o->kind == OK_GPR) {
         n->rm_role = NR_GPR;
         r->b = o->access & 1 ? o->reg : IR_NONE;
@@ -134,11 +172,15 @@ void gen_native_emit(struct x86_gen *g, const struct x86_insn *i, unsigned kind)
 {
     const struct x86_row *row = i->row;
     struct refs r = { IR_NONE, IR_NONE, IR_NONE, IR_NONE, IR_NONE, { 0 }, false };
-    struct ir_native n = { .kind = (uint8_t)kind, .enc = i->vex ? NENC_VEX : NENC_LEGACY, .map = i->map, .opcode = i->opcode, .has_modrm = i->has_modrm, .align = 1 };
+    struct ir_native n = { .kind = (uint8_t)kind, .map = i->map, .opcode = i->opcode, .has_modrm = i->has_modrm, .align = 1 };
+    n.enc = i->evex ? NENC_EVEX : i->vex ? NENC_VEX : NENC_LEGACY;
     n.prefix = row->prefix == P66 || row->prefix == PF2 || row->prefix == PF3 ? row->prefix : 0;
     n.prefix66 = kind == NATIVE_GPR && n.prefix && n.prefix != P66 && !i->vex && i->opsize == 2;
     n.rexw = i->vex ? i->vex_w : (i->rex & 8) != 0;
-    n.vex_l = i->vex && i->vex_l;
+    n.vex_l = i->vex_l;
+    n.evex_k = i->evex_k;
+    n.evex_z = i->evex_z;
+    n.evex_b = i->evex_b;
     n.reg = (i->modrm >> 3) & 7;
     n.rm = i->modrm & 7;
     operands(g, i, &n, &r);
@@ -180,6 +222,12 @@ void gen_native(struct x86_gen *g, const struct x86_insn *i)
         return;
     }
     gen_native_emit(g, i, NATIVE_FPU);
+}
+
+void gen_evex(struct x86_gen *g, const struct x86_insn *i)
+{
+    if (!gen_avx512_forbidden(g, i))
+        gen_native_emit(g, i, NATIVE_FPU);
 }
 
 /* Low half to vvvv, high half to reg; high wins when they are the same. */

@@ -63,6 +63,22 @@ void gen_gather(struct x86_gen *g, const struct x86_insn *i)
     ir_call(g->ir, H_gather, IR_NONE, ea, gen_const(g, how), gen_const(g, i->mem.seg));
 }
 
+/* EVEX: the destination is the register of a gather, memory of a scatter. */
+void gen_gather512(struct x86_gen *g, const struct x86_insn *i)
+{
+    if (gen_avx512_forbidden(g, i))
+        return;
+    struct x86_insn plain = *i;
+    bool store = i->o[0].kind == OK_MEM;
+    plain.mem.index = X86_NOREG;
+    plain.mem.vsib = false;
+    plain.mem.scale = 0;
+    ir_ref ea = gen_ea(g, &plain, 8, IR_NONE);
+    uint32_t how = i->o[store].reg | (uint32_t)i->mem.index << 8 | (uint32_t)i->evex_k << 16 | (uint32_t)i->mem.scale << 20 | (store ? FPU_S_STORE : 0);
+    how |= (i->vex_w ? FPU_S_W : 0) | (i->opcode & 1 ? FPU_S_QINDEX : 0) | (uint32_t)i->vex_l << FPU_S_LENGTH_SHIFT | (i->addrsize != 8 ? FPU_ADDR32 : 0);
+    ir_call(g->ir, H_gather512, IR_NONE, ea, gen_const(g, how), gen_const(g, i->mem.seg));
+}
+
 /* MASKMOVQ, MASKMOVDQU: [DS:rDI]; segment override allowed. */
 static void maskmov_legacy(struct x86_gen *g, const struct x86_insn *i)
 {

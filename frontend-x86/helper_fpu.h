@@ -5,6 +5,8 @@
 
 /* COMPACT: the compacted format alone (XRSTORS takes no other); INIT_OPT: components in their initial state need not be written */
 enum { FPU_H_CODE64 = 1, FPU_H_COMPACT = 2, FPU_H_INIT_OPT = 4 };
+/* gather512: data register 0..4, index register 8..12, opmask register 16..18, scale 20..21; sizes as for gather */
+enum { FPU_S_STORE = 1 << 22, FPU_S_W = 1 << 23, FPU_S_QINDEX = 1 << 26, FPU_S_LENGTH_SHIFT = 27 };
 /* gather: destination 0..3, index register 4..7, mask 8..11, scale 12..13 */
 enum { FPU_G_L = 1 << 16, FPU_G_W = 1 << 17, FPU_G_QINDEX = 1 << 18 };
 /* maskmov: data register 0..3, mask register 4..7 */
@@ -22,5 +24,8 @@ uint64_t helper_xsave(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
 uint64_t helper_xrstor(struct x86_cpu *, uint64_t va, uint64_t how, uint64_t);
 uint64_t helper_xgetbv(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_gather(struct x86_cpu *, uint64_t ea, uint64_t how, uint64_t seg);
+uint64_t helper_gather512(struct x86_cpu *, uint64_t ea, uint64_t how, uint64_t seg);
+uint64_t helper_seg_lanes(struct x86_cpu *, uint64_t off, uint64_t lanes, uint64_t how);
+uint64_t x86_opmask(void *cpu, unsigned n);        /* tcg_frontend.opmask */
 uint64_t helper_maskmov(struct x86_cpu *, uint64_t ea, uint64_t how, uint64_t seg);
 #endif

@@ -11,6 +11,7 @@
 #include "frontend-x86/seg.h"
 #include "frontend-x86/svm.h"
 #include "x86/cpuid.h"
+#include "x86/xstate.h"
 
 static void __attribute__((noreturn)) gp0(struct x86_cpu *cpu)
 {
@@ -211,10 +212,12 @@ uint64_t helper_wrmsr(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, u
 
 uint64_t helper_xsetbv(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
-    uint64_t v = edx_eax(cpu), known = x86_has(cpu->cpuid, FEAT_avx) ? 7 : 3;
-    if ((uint32_t)cpu->regs[X86_RCX] || (v & ~known) || !(v & 1) || (v & 6) == 4)
+    uint64_t v = edx_eax(cpu), zmm = v & X86_XS_AVX512;
+    if ((uint32_t)cpu->regs[X86_RCX] || (v & ~x86_xcr0_valid(cpu->cpuid)) || !(v & 1) || (v & 6) == 4)
         gp0(cpu);
-    cpu->xcr0 = v;
+    if (zmm && (zmm != X86_XS_AVX512 || (v & 6) != 6))
+        gp0(cpu);
+    cpu->xcr0 = v;                   /* the FPU is in memory: what it holds next, it holds for these components */
     return 0;
 }
 

@@ -23,7 +23,8 @@ enum x86_okind {
     OK_REL,                 /* imm: displacement from the next instruction */
     OK_FAR,                 /* imm: offset, sel: selector */
     OK_SEG, OK_CR, OK_DR,   /* reg */
-    OK_XMM, OK_YMM, OK_MMX, OK_ST,   /* reg */
+    OK_XMM, OK_YMM, OK_ZMM, OK_MMX, OK_ST,   /* reg; vector registers 0..31 */
+    OK_MASK,                /* reg 0..7: an opmask register */
     OK_CONST1,              /* the implied 1 of D0/D1 shifts: imm = 1 */
 };
 
@@ -34,7 +35,13 @@ struct x86_operand { uint8_t kind, reg; uint8_t access; uint16_t size; uint16_t 
 enum x86_fl { X86_F_LOCKABLE = 1, X86_F_O64 = 2 /* default 64-bit operand in long mode */, X86_F_F64 = 4 /* forced 64 */, X86_F_I64 = 8 /* invalid in 64-bit mode */,
               X86_F_ONLY64 = 16, X86_F_PRIV = 32 /* CPL 0 only */, X86_F_ENDS = 64 /* ends a block */, X86_F_VEX = 128, X86_F_NOMEM = 256 /* #UD with memory */, X86_F_NOREG = 512 /* #UD with register */,
               X86_F_REPOK = 1024, X86_F_VEXL0 = 2048, X86_F_VEXL1 = 4096, X86_F_ALIGN = 8192 /* legacy SSE memory operand must be aligned */, X86_F_PROT = 16384 /* #UD in real and v86 mode */,
-              X86_F_GPRONLY = 32768 /* no FPU state touched although in an SSE-like map */, X86_F_BMI = 65536 };
+              X86_F_GPRONLY = 32768 /* no FPU state touched although in an SSE-like map */, X86_F_BMI = 65536,
+              /* EVEX: what the prefix may say of the row */
+              X86_F_EVEX = 1 << 17, X86_F_LANE_SHIFT = 18 /* two bits: log2 of the bytes of an element in memory */, X86_F_BCAST = 1 << 20 /* b: that element for all */,
+              X86_F_MASK = 1 << 21, X86_F_ZERO = 1 << 22 /* z */, X86_F_ER = 1 << 23, X86_F_SAE = 1 << 24 /* b on registers: rounding, exceptions suppressed */,
+              X86_F_NOSUPPR = 1 << 25 /* a masked-out element may fault */, X86_F_L2 = 1 << 26 /* 512 bits only */, X86_F_NOL0 = 1 << 27 /* not 128 bits */,
+              X86_F_LIG = 1 << 28 /* a scalar: L'L is ignored */, X86_F_PACKED = 1 << 29 /* memory has the active elements only, side by side */,
+              X86_F_REPEAT = 1 << 30 /* memory has fewer elements than the vector, repeated */ };
 
 struct x86_insn;
 struct x86_gen;             /* the generator's context: gen.h */
@@ -67,14 +74,15 @@ struct x86_insn {
     uint8_t opsize, addrsize;        /* effective: 2 4 8 */
     bool lock, rep, repne, p66, p67; /* prefixes seen (rep: F3, repne: F2), also when mandatory */
     uint8_t rex;                     /* 0x40..0x4f, or 0 */
-    bool vex, vex_l, vex_w; uint8_t vex_v;   /* vvvv as a register number */
+    bool vex, vex_w; uint8_t vex_l, vex_v;   /* VEX or EVEX; L or L'L: 0 128, 1 256, 2 512 bits; vvvv as a register number */
+    bool evex, evex_z, evex_b; uint8_t evex_k;  /* zeroing; broadcast, rounding or SAE; opmask register, 0: none */
     uint8_t map, opcode, modrm; bool has_modrm;
     uint8_t seg_override;            /* X86_ES.. or X86_NOREG */
     uint8_t n_opnd;
     struct x86_operand o[4];         /* in Intel order: destination first */
     struct { uint8_t base, index, scale; /* X86_NOREG; scale 0..3 */ uint8_t seg; /* effective segment, X86_DS.. */
              bool rip_rel;           /* disp is relative to the next instruction */
-             bool vsib;              /* index is an XMM/YMM register */
+             bool vsib;              /* index is a vector register */
              int64_t disp; } mem;    /* sign-extended; moffs: up to 64 bits with no base */
     uint8_t imm8;                    /* last immediate byte (native instructions) */
 };

@@ -41,6 +41,8 @@
 
 #define XM_GUEST 0x8000000u       /* a guest of the secure virtual machine: instructions ask about intercepts */
 
+#define XM_AVX512 0x10000000u     /* XM_AVX, and XCR0 has the opmask registers and all of ZMM */
+
 #define XM_CPL(mode) (((mode) & XM_CPL_MASK) >> XM_CPL_SHIFT)
 #define XM_IOPL(mode) (((mode) & XM_IOPL_MASK) >> XM_IOPL_SHIFT)
 
@@ -76,7 +78,7 @@ static inline uint32_t x86_mode_cr4(const struct x86_cpu *c)
     if (c->cr4 & CR4_OSXMMEXCPT)
         m |= XM_OSXMM;
     if (c->cr4 & CR4_OSXSAVE)
-        m |= XM_OSXSAVE | ((c->xcr0 & 6) == 6 ? XM_AVX : 0);
+        m |= XM_OSXSAVE | ((c->xcr0 & 6) == 6 ? XM_AVX : 0) | ((c->xcr0 & 0xe6) == 0xe6 ? XM_AVX512 : 0);
     return m;
 }
 

@@ -19,7 +19,7 @@ enum x86_field { LF_NONE, LF_RM, LF_REG, LF_VVVV, LF_IS4, LF_OPCODE, LF_IMM, LF_
 /* Sizes that depend on the instruction; smaller numbers are bytes. */
 enum { LS_V = 600, LS_Z, LS_Y, LS_R, LS_X, LS_XH, LS_XQ, LS_XE, LS_P, LS_S, LS_A, LS_ENV, LS_SAVE };
 /* Register kinds that depend on VEX.L or on the form. */
-enum { LK_X = 64 /* XMM, or YMM when VEX.L */, LK_NOREG, LK_VSIB, LK_VSIBH };
+enum { LK_X = 64 /* XMM, YMM or ZMM, by size */, LK_NOREG, LK_VSIB };
 
 struct x86_letter_info { uint8_t field, kind; uint16_t rsize, msize; uint8_t arg; };
 extern const struct x86_letter_info x86_letters[L_COUNT];
@@ -29,6 +29,12 @@ enum { NP = 0, ANY = 1, NP66 = 2, P66 = 0x66, PF2 = 0xf2, PF3 = 0xf3 };      /* 
 #define I(map, op, pfx, ext, rm, w, mn, gen, a, b, c, d, acc, attr, feat, fw, fu, fr) void gen(struct x86_gen *, const struct x86_insn *);
 #include "frontend-x86/insns.def"
 #undef I
+
+/* EVEX: the bytes that a displacement of one byte counts, when the operand in memory has SIZE bytes: those, or an element's. */
+static inline unsigned x86_disp_unit(const struct x86_row *r, unsigned size)
+{
+    return r->attr & X86_F_PACKED ? 1u << ((r->attr >> X86_F_LANE_SHIFT) & 3) : size;
+}
 
 /* NULL when no two rows overlap and every letter is known, else what is wrong (static buffer). */
 const char *x86_rows_check(void);

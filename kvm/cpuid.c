@@ -9,6 +9,7 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "kvm/internal.h"
+#include "x86/xstate.h"
 #include <errno.h>
 #include <linux/kvm_para.h>
 #include <stdlib.h>
@@ -21,14 +22,18 @@ enum { EAX, EBX, ECX, EDX };
 static const struct { uint32_t leaf, subleaf; uint8_t reg; uint32_t bits; } without[] = {
     { 1, 0, ECX, BIT(5) | BIT(15) },                                                          /* VMX, PDCM */
     { 7, 0, EBX, BIT(2) | BIT(14) | BIT(25) },                                                /* SGX, MPX, PT */
-    { 7, 0, EBX, BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31) },     /* AVX-512 */
-    { 7, 0, ECX, BIT(1) | BIT(6) | BIT(11) | BIT(12) | BIT(14) },                             /* AVX-512 */
+    { 7, 0, EBX, BIT(26) | BIT(27) },                                                         /* AVX-512 of Xeon Phi */
     { 7, 0, ECX, BIT(3) | BIT(4) | BIT(5) | BIT(7) | BIT(24) | BIT(30) },                     /* PKU, WAITPKG, CET, bus lock, SGX */
-    { 7, 0, EDX, BIT(2) | BIT(3) | BIT(8) | BIT(20) | BIT(22) | BIT(23) | BIT(24) | BIT(25) },  /* AVX-512, IBT, AMX */
-    { 7, 1, EAX, BIT(5) | BIT(17) | BIT(18) | BIT(21) },                                      /* AVX-512, FRED, LKGS, AMX */
-    { 0xd, 0, EAX, ~7u }, { 0xd, 0, EDX, ~0u },                                               /* XCR0 beyond AVX */
+    { 7, 0, EDX, BIT(2) | BIT(3) | BIT(20) | BIT(22) | BIT(23) | BIT(24) | BIT(25) },  /* AVX-512 of Xeon Phi and FP16, IBT, AMX */
+    { 7, 1, EAX, BIT(17) | BIT(18) | BIT(21) },                                               /* FRED, LKGS, AMX */
+    { 0xd, 0, EAX, ~(uint32_t)(X86_XS_BASE | X86_XS_AVX512) }, { 0xd, 0, EDX, ~0u },
     { 0xd, 1, EAX, BIT(3) | BIT(4) }, { 0xd, 1, ECX, ~0u }, { 0xd, 1, EDX, ~0u },             /* XSAVES, XFD */
     { 0x80000001, 0, ECX, BIT(2) | BIT(9) | BIT(10) | BIT(15) | BIT(23) | BIT(24) },          /* SVM OSVW IBS LWP counters */
+};
+/* Not offered where the XSAVE area is not as struct x86_cpu has it. */
+static const struct { uint32_t leaf, subleaf; uint8_t reg; uint32_t bits; } avx512[] = {
+    { 7, 0, EBX, BIT(16) | BIT(17) | BIT(21) | BIT(28) | BIT(30) | BIT(31) }, { 7, 0, ECX, BIT(1) | BIT(6) | BIT(11) | BIT(12) | BIT(14) },
+    { 7, 0, EDX, BIT(8) }, { 7, 1, EAX, BIT(5) }, { 0xd, 0, EAX, X86_XS_AVX512 },
 };
 /* Leaves of features that are not offered at all: performance counters, SGX, PT, AMX, SVM, encrypted memory. */
 static const uint32_t empty_leaves[] = { 0xa, 0x12, 0x14, 0x1d, 0x1e, 0x1f, 0x8000000a, 0x8000001f, 0x80000022 };
@@ -66,9 +71,13 @@ static void drop_uncarried(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
         if (empty_leaves[i] == leaf)
             memset(out, 0, 16);
     }
+    for (unsigned i = 0; !x86_host_avx512() && i < ARRAY_SIZE(avx512); i++) {
+        if (avx512[i].leaf == leaf && avx512[i].subleaf == subleaf)
+            out[avx512[i].reg] &= ~avx512[i].bits;
+    }
     if (leaf == 0xd && subleaf == 0)
-        out[EBX] = out[ECX] = out[EAX] & 4 ? 832 : 576;
-    else if (leaf == 0xd && subleaf > 2)
+        out[EBX] = out[ECX] = x86_xsave_size(out[EAX], false);
+    else if (leaf == 0xd && subleaf > 2 && (!x86_host_avx512() || subleaf >= X86_XCOMPS || !(X86_XS_AVX512 >> subleaf & 1)))
         memset(out, 0, 16);
 }
 
@@ -184,7 +193,7 @@ static void list_host(struct kvm_cpu *k, struct kvm_cpuid2 *c)
 
 static void list_model(struct kvm_cpu *k, struct kvm_cpuid2 *c)
 {
-    static const struct { uint32_t leaf; uint8_t n; } indexed[] = { { 4, 5 }, { 7, 2 }, { 0xb, 3 }, { 0xd, 3 } };
+    static const struct { uint32_t leaf; uint8_t n; } indexed[] = { { 4, 5 }, { 7, 2 }, { 0xb, 3 }, { 0xd, X86_XCOMPS } };
     static const uint32_t first[] = { 0, 0x80000000 };
 
     for (unsigned f = 0; f < ARRAY_SIZE(first); f++) {

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/vm.h"
 #include "kvm/internal.h"
+#include "x86/cpuid.h"
 #include <errno.h>
 #include <string.h>
 
@@ -168,7 +169,7 @@ static void fpu_get(struct x86_cpu *c, const struct kvm_state *s)
     uint64_t in_use;
     memcpy(c->fpu, s->xsave.region, X86_XSAVE_SIZE);
     memcpy(&in_use, c->fpu + 512, 8);
-    in_use &= 7;                                      /* components beyond AVX are not offered (cpuid.c) */
+    in_use &= x86_xcr0_valid(&kvm_host.model);        /* others are not offered (cpuid.c) */
     memcpy(c->fpu + 512, &in_use, 8);
 }
 

@@ -20,7 +20,7 @@ struct tlb_entry {
 /*
  * Region descriptors, for latency: an access at va is (va - start) < len, then host memory at va + addend: the addend does not depend on the address.
  * There is a length for each class of accesses, smaller than the bytes there are by what the access may reach beyond its first byte: up to 8
- * bytes, 16, 32, and groups of accesses within 64. The translator keeps several descriptors, by use (which base register, load
+ * bytes, 16, 32, and 64, which is for groups of accesses, too. The translator keeps several descriptors, by use (which base register, load
  * or store) and privilege; the softmmu fills one at a time and empties all of them (len = 0) whenever a translation they may rest on goes,
  * or a page in a writable one is to be tracked.
  */

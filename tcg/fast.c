@@ -2,6 +2,7 @@
  * What runs between blocks without leaving for ordinary C: resolving exits, linking, jump-cache fills, the slow path of memory accesses. Compiled
  * general-regs-only: the guest's values may be in the host FPU throughout. Anything that may call the C library first saves the FPU.
  */
+#include "tcg/lanes.h"
 #include "tcg/tcg.h"
 
 void tcg_unlink_in(struct tcg *t, struct tb *tb)
@@ -331,6 +332,8 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     bool restart = size_kind >> 30 & 1, live;
     uint64_t tracked = mmu_tracked_pages(env->mmu);
     void *p = NULL;
+    if (!(size_kind >> 25 & 1))
+        env->slow_lanes = 0;
     if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instruction runs alone */
         struct mem_region *r = &env->region[region - 1];
         bool ok = mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
@@ -339,7 +342,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
             tcg_unwind(env, TCG_UNWIND_ONE_INSN);
         return NULL;
     }
-    if ((size_kind >> 24 & 1) && (va & (size - 1))) {
+    if ((size_kind >> 24 & 1) && (va & (size - 1)) && (!env->slow_lanes || tcg_lanes_any(env))) {
         tcg_fpu_save(env);
         tcg_restore_state(env);
         env->fe->host_fault(tcg_cpu(env), TCG_FAULT_GP);
@@ -355,8 +358,11 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
         return p;
     live = env->fpu_live;
     tcg_fpu_save(env);
-    p = mmu_probe(env->mmu, va, size, access);
-    if ((va ^ (va + size - 1)) & PAGE_MASK) {      /* both pages, before anything is read or written */
+    if (env->slow_lanes)
+        tcg_lanes_check(env, va, access);
+    else
+        p = mmu_probe(env->mmu, va, size, access);
+    if (!env->slow_lanes && ((va ^ (va + size - 1)) & PAGE_MASK)) {      /* both pages, before anything is read or written */
         if (kind == 3 && env->tcg->n_envs > 1 && !env->alone)
             tcg_unwind(env, TCG_UNWIND_ALONE);
         mmu_probe(env->mmu, va, 1, access);
@@ -369,7 +375,9 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     } else if (!p) {
         env->slow_size = size;
         env->slow_ptr = env->bounce;
-        if (kind != 2)
+        if (env->slow_lanes && kind != 2)
+            tcg_lanes_load(env, va);
+        else if (kind != 2)
             load_bounce(env, va, size);
         if (kind == 1)
             p = env->bounce;
@@ -383,7 +391,9 @@ void tcg_slow_commit(struct tcg_env *env)
 {
     bool live = env->fpu_live;
     tcg_fpu_save(env);
-    if (env->slow_ptr == env->bounce)
+    if (env->slow_lanes)
+        tcg_lanes_store(env, env->slow_va);
+    else if (env->slow_ptr == env->bounce)
         store_bounce(env, env->slow_size);
     else
         mmu_rmw_end(env->mmu, env->slow_size);

@@ -30,7 +30,9 @@ struct tcg_frontend {
     size_t cpu_size;
     uint32_t pc_offset;                               /* uint64_t pc in the CPU state */
     uint32_t fpu_offset;                              /* 64-byte aligned XSAVE area (standard format) in the CPU state */
+    uint32_t xcr0_offset;                             /* uint64_t in the CPU state: components of the area beyond the first three are the guest's when set */
 
+    uint64_t (*opmask)(void *cpu, unsigned n);        /* opmask register n of the saved FPU state */
     void (*get_key)(void *cpu, struct tb_key *);      /* [regs] */
     /* Build the block at KEY, at most MAX guest instructions. Fetches by mmu_code_page; a fetch fault on the first instruction raises,
        on a later one ends the block before it. */

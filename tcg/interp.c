@@ -15,6 +15,7 @@
 #include "tcg/eval.h"
 #include "tcg/fold.h"
 #include "tcg/interp.h"
+#include "tcg/lanes.h"
 #include "tcg/native.h"
 
 static interp_native_fn *run_native;
@@ -274,6 +275,12 @@ static void copy_out(const struct run *r, gva_t va, const uint8_t *buf, unsigned
     }
 }
 
+static void lanes_are(const struct run *r, const struct ir_native *n)
+{
+    r->env->slow_lanes = n->lanes;
+    r->env->slow_mask = r->env->fe->opmask(r->cpu, n->evex_k);
+}
+
 static void exec_native(const struct run *r, const struct ir_insn *in)
 {
     const struct ir_native *n = &r->b->natives[in->imm];
@@ -281,9 +288,16 @@ static void exec_native(const struct run *r, const struct ir_insn *in)
     gva_t va = n->mem ? address(r, in) : 0;
     void *p = NULL;
     bool bounce = false;
-    if (!run_native || (n->mem && n->align > 1 && (va & (n->align - 1u))))
+    if (n->lanes)
+        lanes_are(r, n);
+    if (!run_native || (n->mem && n->align > 1 && (va & (n->align - 1u)) && (!n->lanes || tcg_lanes_any(r->env))))
         fault(r, TCG_FAULT_GP);
-    if (n->mem) {
+    if (n->lanes) {
+        tcg_lanes_check(r->env, va, n->mem & NM_WRITE ? MMU_WRITE : MMU_READ);
+        if (n->mem & NM_READ)
+            tcg_lanes_load(r->env, va);
+        p = r->env->bounce;
+    } else if (n->mem) {
         p = n->mem & NM_WRITE ? probe_write(r, va, n->mem_size) : mmu_probe(r->env->mmu, va, n->mem_size, MMU_READ);
         bounce = !p;
     }
@@ -297,7 +311,9 @@ static void exec_native(const struct run *r, const struct ir_insn *in)
     int trap = run_native(r->env, n, io, &word, p);
     if (trap)
         fault(r, (enum tcg_host_fault)(trap - 1));
-    if (bounce && (n->mem & NM_WRITE))
+    if (n->lanes && (n->mem & NM_WRITE))
+        tcg_lanes_store(r->env, va);
+    else if (bounce && (n->mem & NM_WRITE))
         copy_out(r, va, p, n->mem_size);
     if (in->flags & IRF_FLAGS)
         r->s->fl = fl_to_rflags(word);

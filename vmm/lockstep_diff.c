@@ -6,6 +6,7 @@
  */
 #include "vmm/lockstep_int.h"
 #include "core/log.h"
+#include "x86/xstate.h"
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,21 @@ static void show_reg(const struct reg *r, const uint8_t *a, const uint8_t *b, co
     log_printf("%s %-18s %s%s%s\n", mark, r->name, ta, r->size <= 8 ? "   " : "\n                      ", tb);
 }
 
+/* The components of AVX-512, whose places the host chooses. */
+static bool avx512_differs(const struct x86_cpu *a, const struct x86_cpu *b, bool quiet)
+{
+    static const char *const name[] = { "opmask registers", "zmm high halves", "zmm16 to zmm31" };
+    bool differ = false;
+    for (unsigned n = 5; n < X86_XCOMPS && (a->xcr0 & b->xcr0 & X86_XS_AVX512); n++) {
+        if (!memcmp(a->fpu + x86_xcomp[n].offset, b->fpu + x86_xcomp[n].offset, x86_xcomp[n].size))
+            continue;
+        differ = true;
+        if (!quiet)
+            log_printf("lockstep: %s differ\n", name[n - 5]);
+    }
+    return differ;
+}
+
 bool ls_cpus_differ(const struct x86_cpu *a, const struct x86_cpu *b, uint64_t undefined, bool quiet)
 {
     bool differ = ((x86_get_rflags(a) ^ x86_get_rflags(b)) & ~undefined) != 0;
@@ -61,7 +77,7 @@ bool ls_cpus_differ(const struct x86_cpu *a, const struct x86_cpu *b, uint64_t u
         if (!quiet)
             log_printf("lockstep: %s differs\n", regs[i].name);
     }
-    return differ;
+    return avx512_differs(a, b, quiet) || differ;
 }
 
 void ls_show_cpus(const struct x86_cpu *a, const struct x86_cpu *b, const char *name_a, const char *name_b)

@@ -85,7 +85,7 @@ enum { /* vectors */
 #define SEG_DB 0x400000u
 #define SEG_G 0x800000u
 
-#define X86_XSAVE_SIZE 1024   /* x87+SSE header 576, AVX 256, room */
+#define X86_XSAVE_SIZE 2688   /* x87, SSE and header 576, AVX 256, AVX-512 1600; processors with MPX have a gap of 256 before that (x86/xstate.h) */
 
 struct x86_dtr { uint64_t base; uint32_t limit; uint32_t pad; };
 
@@ -120,7 +120,7 @@ struct x86_cpu {
     uint64_t rflags;                    /* without RF_ARITH and RF_DF */
     uint32_t *flags_word;               /* canonical arithmetic flags: bits 8..15 as LAHF, bit 0 OF */
     struct x86_seg seg[X86_SEGS];
-    uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));   /* XSAVE standard format, mask 7 */
+    uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));   /* XSAVE standard format; where components lie: x86/xstate.h */
     uint64_t cr0, cr2, cr3, cr4, xcr0, efer;
     uint64_t pdpte[4];                  /* PAE paging: as read when CR3 was loaded (x86_load_pdptes), whatever became of memory since */
     uint32_t pauses;                    /* PAUSEs so far: when to let others run */

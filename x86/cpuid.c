@@ -17,6 +17,7 @@
  */
 #include "x86/cpuid.h"
 #include "x86/svm.h"
+#include "x86/xstate.h"
 #include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
@@ -83,8 +84,15 @@ static void drop_dependents(struct x86_cpuid *id)
         { FEAT_sse2, FEAT_sse }, { FEAT_sse3, FEAT_sse2 },
         { FEAT_ssse3, FEAT_sse3 }, { FEAT_sse41, FEAT_ssse3 }, { FEAT_sse42, FEAT_sse41 }, { FEAT_invpcid, FEAT_pcid }, { FEAT_x2apic, FEAT_apic },
         { FEAT_tsc_deadline, FEAT_apic }, { FEAT_pcid, FEAT_lm }, { FEAT_syscall, FEAT_lm }, { FEAT_vpclmulqdq, FEAT_avx }, { FEAT_vaes, FEAT_avx },
+        { FEAT_avx_vnni, FEAT_avx2 },
+        { FEAT_avx512f, FEAT_avx2 }, { FEAT_avx512f, FEAT_fma }, { FEAT_avx512f, FEAT_f16c }, { FEAT_avx512dq, FEAT_avx512f }, { FEAT_avx512ifma, FEAT_avx512f },
+        { FEAT_avx512cd, FEAT_avx512f }, { FEAT_avx512bw, FEAT_avx512f }, { FEAT_avx512vl, FEAT_avx512f }, { FEAT_avx512_vbmi, FEAT_avx512bw },
+        { FEAT_avx512_vbmi2, FEAT_avx512bw }, { FEAT_avx512_vnni, FEAT_avx512f }, { FEAT_avx512_bitalg, FEAT_avx512bw },
+        { FEAT_avx512_vpopcntdq, FEAT_avx512f }, { FEAT_avx512_vp2intersect, FEAT_avx512f }, { FEAT_avx512_bf16, FEAT_avx512bw },
         { FEAT_npt, FEAT_svm }, { FEAT_nrip_save, FEAT_svm }, { FEAT_flushbyasid, FEAT_svm },
     };
+    if (!x86_host_avx512())
+        feat_set(id, FEAT_avx512f, false);
     for (int pass = 0; pass < 6; pass++)
         for (unsigned i = 0; i < ARRAY_SIZE(needs); i++)
             if (!x86_has(id, needs[i][1]))
@@ -104,7 +112,7 @@ static void model_max(struct x86_cpuid *id)
 static void model_lean(struct x86_cpuid *id)
 {
     static const uint8_t drop[] = { FEAT_xsave, FEAT_avx, FEAT_bmi1, FEAT_bmi2, FEAT_adx, FEAT_sha, FEAT_movbe, FEAT_rdseed, FEAT_rdrand, FEAT_aes,
-                                    FEAT_pclmulqdq, FEAT_abm, FEAT_rdpid, FEAT_umip, FEAT_clwb };
+                                    FEAT_pclmulqdq, FEAT_abm, FEAT_rdpid, FEAT_umip, FEAT_clwb, FEAT_gfni };
     model_max(id);
     for (unsigned i = 0; i < ARRAY_SIZE(drop); i++)
         feat_set(id, drop[i], false);
@@ -261,24 +269,29 @@ static void leaf_topology(const struct x86_cpuid *id, uint32_t n, uint32_t apic_
     out[3] = apic_id;
 }
 
-/* AVX is the only extended component, so it has the same place in the standard and in the compacted format. None belongs to the supervisor. */
+uint64_t x86_xcr0_valid(const struct x86_cpuid *id)
+{
+    return x86_has(id, FEAT_avx512f) ? X86_XS_BASE | X86_XS_AVX512 : x86_has(id, FEAT_avx) ? X86_XS_BASE : X86_XS_X87 | X86_XS_SSE;
+}
+
+/* No component belongs to the supervisor. */
 static void leaf_xsave(const struct x86_cpu *cpu, uint32_t n, uint32_t out[4])
 {
     const struct x86_cpuid *id = cpu->cpuid;
-    bool avx = x86_has(id, FEAT_avx);
-    uint32_t now = cpu->xcr0 & 4 ? 832 : 576;
+    uint64_t all = x86_xcr0_valid(id);
     if (!x86_has(id, FEAT_xsave))
         return;
     if (n == 0) {
-        out[0] = avx ? 7 : 3;
-        out[1] = now;
-        out[2] = avx ? 832 : 576;
+        out[0] = (uint32_t)all;
+        out[1] = x86_xsave_size(cpu->xcr0, false);
+        out[2] = x86_xsave_size(all, false);
     } else if (n == 1) {
         leaf_features(id, 0xd, 1, out);
-        out[1] = x86_has(id, FEAT_xsavec) ? now : 0;
-    } else if (n == 2 && avx) {
-        out[0] = 256;
-        out[1] = 576;
+        out[1] = x86_has(id, FEAT_xsavec) ? x86_xsave_size(cpu->xcr0, true) : 0;
+    } else if (n >= 2 && n < X86_XCOMPS && (all >> n & 1)) {
+        out[0] = x86_xcomp[n].size;
+        out[1] = x86_xcomp[n].offset;
+        out[2] = x86_xcomp[n].aligned ? 2 : 0;
     }
 }
 
@@ -312,6 +325,7 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
         break;
     case 7:
         leaf_features(id, 7, n, out);
+        out[0] |= n == 0 && x86_has(id, FEAT_avx_vnni);    /* EAX of subleaf 0: the highest subleaf */
         break;
     case 0xb:
         leaf_topology(id, n, apic_id, out);

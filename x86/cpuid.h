@@ -29,6 +29,7 @@ void x86_cpuid_restrict(struct x86_cpuid *, x86_leaf_fn *, void *opaque);
 int x86_cpuid_adopt(struct x86_cpuid *, const char *spec, x86_leaf_fn *, void *opaque);
 /* Takes from a processor's leaf the features that have names and that the model lacks. */
 void x86_cpuid_mask(const struct x86_cpuid *, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+uint64_t x86_xcr0_valid(const struct x86_cpuid *);            /* bits that XCR0 may have */
 bool x86_has(const struct x86_cpuid *, enum x86_feat);
 void x86_cpuid(struct x86_cpu *, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);   /* eax ebx ecx edx */
 #endif

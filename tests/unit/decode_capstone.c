@@ -2,13 +2,15 @@
  * The decoder and the disassembler against capstone: for every row of insns.def, encodings in all modes, register and memory forms with
  * several modrm bytes and prefixes; both must agree on the length and on the name. Then the decoder's own rules: LOCK, VEX prefixes, 15 bytes,
  * 64-bit holes, truncation. Where the library spells a name in another way, spellings says so; where it is wrong or older (4.0.2 is), faults
- * has an entry with the reason. An entry that excuses nothing is a failure too: the library has been repaired, or the entry hides something.
+ * has an entry with the reason. What came with AVX-512 it knows in part: there a refusal is only counted (objdump is asked for names, too,
+ * decode_objdump.c). An entry that excuses nothing is a failure too: the library has been repaired, or the entry hides something.
  */
 #define x86_insn cs_x86_insn
 #include <capstone/capstone.h>
 #undef x86_insn
 #include "tests/unit/encodings.h"
 #include "tests/unit/test.h"
+#include "x86/cpuid.h"
 #include <time.h>
 
 static csh cs[3];
@@ -79,6 +81,12 @@ static struct fault { const char *ours; uint8_t map, lo, hi, when; const char *t
     { "nop", 1, 0x1a, 0x1f, ALL | WREG, refused, false, "likewise", 0 },
     { "prefetch", 1, 0x0d, 0x0d, ALL | WMEM, refused, false, "only /1 of 3DNow!'s prefetches is known to it", 0 },
     { "prefetchwt1", 1, 0x0d, 0x0d, ALL | WMEM, refused, false, "likewise", 0 },
+    { "vinsertf64x2", 3, 0x18, 0x18, IN16 | IN32, "vinsertf32x4", false, "outside 64-bit mode it forgets EVEX.W", 0 },
+    { "vinsertf64x4", 3, 0x1a, 0x1a, IN16 | IN32, "vinsertf32x8", false, "likewise", 0 },
+    { "vinserti64x2", 3, 0x38, 0x38, IN16 | IN32, "vinserti32x4", false, "likewise", 0 },
+    { "vinserti64x4", 3, 0x3a, 0x3a, IN16 | IN32, "vinserti32x8", false, "likewise", 0 },
+    { "vmovdqa64", 1, 0x6f, 0x7f, IN16 | IN32, "vmovdqa32", false, "likewise", 0 },
+    { "vmovdqu64", 1, 0x6f, 0x7f, IN16 | IN32, "vmovdqu32", false, "likewise", 0 },
     { "vbroadcasti128", 2, 0x5a, 0x5a, ALL | WMEM, refused, false, "it does not know it", 0 },
 };
 
@@ -146,14 +154,24 @@ static void skip_prefix(const char **a, const char **b)
  */
 static unsigned shown_in(const struct x86_row *r, unsigned mode, const uint8_t *b, uint8_t *to, int *shift)
 {
-    bool turn = mode == X86_M16 && !(r->attr & X86_F_VEX) && (r->prefix == P66 || r->prefix == PF2 || r->prefix == PF3);
+    bool turn = mode == X86_M16 && !(r->attr & (X86_F_VEX | X86_F_EVEX)) && (r->prefix == P66 || r->prefix == PF2 || r->prefix == PF3);
     *shift = !turn ? 0 : b[0] == 0x67 ? -1 : 1;
     to[0] = 0x67;
     memcpy(to + (*shift > 0), b + (*shift < 0), 15);
     return turn ? X86_M32 : mode;
 }
 
-static unsigned compared, excused, wrong;
+static unsigned compared, excused, newer, wrong;
+
+/* It knows AVX-512 as it was in its first years, and many forms not. */
+static bool half_known(const struct x86_row *r)
+{
+    static const uint8_t with[] = { FEAT_avx512f, FEAT_avx512bw, FEAT_avx512dq, FEAT_gfni, FEAT_vaes, FEAT_vpclmulqdq, FEAT_avx_vnni };
+    bool is = r->attr & X86_F_EVEX;
+    for (unsigned k = 0; k < ARRAY_SIZE(with); k++)
+        is |= r->feat == with[k];
+    return is;
+}
 
 static void compare(const struct x86_row *r, unsigned mode, unsigned variant)
 {
@@ -172,7 +190,9 @@ static void compare(const struct x86_row *r, unsigned mode, unsigned variant)
     skip_prefix(&ours, &theirs);
     compared++;
     if (length || strcmp(ours, theirs)) {
-        if (known_fault(&i, ours, theirs, length) || (!length && spelt(ours, theirs)))
+        if (theirs == refused && half_known(r))
+            newer++;
+        else if (known_fault(&i, ours, theirs, length) || (!length && spelt(ours, theirs)))
             excused++;
         else if (wrong++ < 40)
             printf("%s mode %u: %02x %02x %02x %02x %02x: %u bytes, capstone %s %u\n", text, mode, b[0], b[1], b[2], b[3], b[4], len, theirs,
@@ -222,7 +242,7 @@ TEST(names_and_lengths_as_capstone)
     for (unsigned k = 0; k < ARRAY_SIZE(spellings); k++)
         if (!spellings[k].used)
             idle++, printf("spelling %s = %s is not needed\n", spellings[k].ours, spellings[k].theirs);
-    printf("# %u encodings compared, %u differ as listed\n", compared, excused);
+    printf("# %u encodings compared, %u differ as listed, %u of AVX-512 it does not know\n", compared, excused, newer);
     CHECK_EQ(wrong, 0);
     CHECK_EQ(idle, 0);
     CHECK(compared > 300000);
@@ -241,7 +261,12 @@ TEST(rules)
     CHECK_EQ(st(X86_M64, 3, "\xf0\x39\x03"), X86_BAD);           /* cmp */
     CHECK_EQ(st(X86_M64, 1, "\x06"), X86_BAD);
     CHECK_EQ(st(X86_M32, 1, "\x06"), X86_OK);
-    CHECK_EQ(st(X86_M64, 4, "\x62\xf1\x7c\x48"), X86_BAD);       /* EVEX */
+    CHECK_EQ(st(X86_M64, 4, "\x62\xf1\x7c\x48"), X86_TRUNC);     /* EVEX */
+    CHECK_EQ(st(X86_M64, 6, "\x62\xf1\x7c\x48\x58\xc1"), X86_OK);
+    CHECK_EQ(st(X86_M64, 7, "\x66\x62\xf1\x7c\x48\x58\xc1"), X86_BAD);
+    CHECK_EQ(st(X86_M64, 6, "\x62\xf1\x7c\x68\x58\xc1"), X86_BAD);       /* L'L is 3 */
+    CHECK_EQ(st(X86_M64, 6, "\x62\xf1\x7c\xc8\x58\xc1"), X86_BAD);       /* z without a mask */
+    CHECK_EQ(st(X86_M32, 2, "\x62\x03"), X86_OK);                          /* bound */
     CHECK_EQ(st(X86_M64, 5, "\x66\xc5\xf8\x58\xc1"), X86_BAD);   /* VEX after 66 */
     CHECK_EQ(st(X86_M64, 4, "\xc5\xe8\x10\xc1"), X86_BAD);       /* vvvv used where none is */
     CHECK_EQ(st(X86_M64, 1, "\x81"), X86_TRUNC);

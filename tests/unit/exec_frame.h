@@ -24,6 +24,7 @@
 #include "tcg/tcg.h"
 #include "tests/unit/test.h"
 #include "x86/cpuid.h"
+#include "x86/xstate.h"
 
 #define DATA 0x20000000ull
 #define DATA_SIZE 0x4000u
@@ -33,7 +34,7 @@
 #define RAM_SIZE 0x200000u
 #define GPA_DATA 0x10000u
 #define GPA_CODE 0x100000u
-#define FPU_SIZE 832u
+#define FPU_SIZE X86_XSAVE_SIZE
 
 /* The address sanitizer does not know the stack on which translated code calls helpers: under it the interpreter stands for both. */
 #ifdef __SANITIZE_ADDRESS__
@@ -44,12 +45,14 @@ static const bool exec_no_tcg = false;
 
 struct state {
     uint64_t r[16], rip, flags;
-    uint8_t fpu[FPU_SIZE] __attribute__((aligned(64)));      /* XSAVE standard format: x87, SSE, AVX */
+    uint8_t fpu[FPU_SIZE] __attribute__((aligned(64)));      /* XSAVE standard format; exec_fpu_size bytes of exec_components are used */
     uint8_t mem[DATA_SIZE];
     unsigned vector, error;
     uint64_t cr2;
 };
 
+static uint64_t exec_components = X86_XS_BASE;       /* with AVX-512's where the host has it */
+static unsigned exec_fpu_size = 832;
 static enum x86_mode exec_mode = X86_M64;            /* others: compatibility mode */
 static bool exec_seg;                                /* segments of the LDT: data at DATA with a limit, code at CODE; always so for M16 */
 static uint64_t exec_cs_base, exec_ds_base;          /* what st.rip and data addresses, which are linear, have more than registers */
@@ -80,7 +83,7 @@ static void exec_load_frame(ucontext_t *uc)
 {
     uint8_t *fp = (uint8_t *)uc->uc_mcontext.fpregs;
     memcpy(exec_gregs, uc->uc_mcontext.gregs, sizeof exec_gregs);
-    memcpy(exec_fp, fp, FPU_SIZE);
+    memcpy(exec_fp, fp, exec_fpu_size);
     for (unsigned i = 0; i < 16; i++)
         uc->uc_mcontext.gregs[exec_greg[i]] = (greg_t)exec_in->r[i];
     uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(exec_in->rip - exec_cs_base);
@@ -88,8 +91,8 @@ static void exec_load_frame(ucontext_t *uc)
     if (exec_mode != X86_M64)
         uc->uc_mcontext.gregs[REG_CSGSFS] = (greg_t)exec_cs_sel() | (greg_t)((uint64_t)exec_ds_sel() << 48);
     memcpy(fp, exec_in->fpu, 416);
-    memcpy(fp + 576, exec_in->fpu + 576, 256);
-    *(uint64_t *)(fp + 512) |= 7;
+    memcpy(fp + 576, exec_in->fpu + 576, exec_fpu_size - 576);
+    *(uint64_t *)(fp + 512) |= exec_components;
 }
 
 /* Components that the image says are in their initial state. */
@@ -103,8 +106,9 @@ static void exec_fill_initial(uint8_t *f)
     }
     if (!(bv & 2))
         memset(f + 160, 0, 256);
-    if (!(bv & 4))
-        memset(f + 576, 0, 256);
+    for (unsigned n = 2; n < X86_XCOMPS; n++)
+        if (exec_components & ~bv & (1u << n))
+            memset(f + x86_xcomp[n].offset, 0, x86_xcomp[n].size);
 }
 
 static void exec_take_frame(ucontext_t *uc)
@@ -118,10 +122,11 @@ static void exec_take_frame(ucontext_t *uc)
     o->flags = (uint64_t)g[REG_EFL];
     o->error = o->vector == X86_PF || o->vector == X86_GP || o->vector == X86_SSF || o->vector == X86_AC ? (unsigned)g[REG_ERR] : 0;
     o->cr2 = o->vector == X86_PF ? (uint64_t)g[REG_CR2] : 0;
-    memcpy(o->fpu, uc->uc_mcontext.fpregs, FPU_SIZE);
+    memset(o->fpu, 0, sizeof o->fpu);
+    memcpy(o->fpu, uc->uc_mcontext.fpregs, exec_fpu_size);
     exec_fill_initial(o->fpu);
     memcpy(g, exec_gregs, sizeof exec_gregs);
-    memcpy(uc->uc_mcontext.fpregs, exec_fp, FPU_SIZE);
+    memcpy(uc->uc_mcontext.fpregs, exec_fp, exec_fpu_size);
     g[REG_RIP] += 2;
     exec_out = NULL;
 }
@@ -232,7 +237,7 @@ static void exec_cpu_state(struct x86_cpu *c)
     c->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
     c->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
     c->cr3 = 0x1000;
-    c->xcr0 = 7;
+    c->xcr0 = exec_components;
 }
 
 static void exec_machine(struct machine *m, bool interp)
@@ -287,6 +292,8 @@ static void exec_setup(void)
     if (exec_tcg.t)
         return;
     CHECK_EQ(x86_cpuid_model(&exec_model, "max"), 0);
+    exec_components = x86_xcr0_valid(&exec_model);
+    exec_fpu_size = x86_xsave_size(exec_components, false);
     exec_fe = x86_frontend;
     exec_fe.deliver = exec_deliver;
     exec_machine(&exec_interp, true);
@@ -315,7 +322,7 @@ static void exec_guest(struct machine *m, const struct state *in, struct state *
     c->rip = in->rip - exec_cs_base;
     x86_set_rflags(c, in->flags);
     memcpy(c->fpu, in->fpu, FPU_SIZE);
-    *(uint64_t *)(c->fpu + 512) = 7;
+    *(uint64_t *)(c->fpu + 512) = exec_components;
     c->exc_pending = false;
     c->exc_delivering = 0xff;
     c->exc_cr2 = 0;
@@ -379,6 +386,20 @@ static void exec_show_u64(const char *name, uint64_t in, uint64_t a, uint64_t b,
         printf("    %-8s in %016llx native %016llx interp %016llx tcg %016llx\n", name, (unsigned long long)in, (unsigned long long)a, (unsigned long long)b, (unsigned long long)c);
 }
 
+/* The registers of AVX-512: opmasks, upper halves, registers from 16 on. */
+static void exec_show_avx512(const struct state *in, const struct state *n, const struct state *i, const struct state *t)
+{
+    static const struct { const char *name; unsigned comp, size, count; } part[] = { { "k", 5, 8, 8 }, { "zmmh", 6, 32, 16 }, { "zmm16+", 7, 64, 16 } };
+    char name[24];
+    for (unsigned p = 0; p < ARRAY_SIZE(part); p++)
+        for (unsigned k = 0; k < part[p].count && (exec_components >> part[p].comp & 1); k++) {
+            unsigned at = x86_xcomp[part[p].comp].offset + k * part[p].size;
+            snprintf(name, sizeof name, "%s%u", part[p].name, k);
+            if (memcmp(n->fpu + at, i->fpu + at, part[p].size) || memcmp(n->fpu + at, t->fpu + at, part[p].size))
+                exec_show_bytes(name, in->fpu + at, n->fpu + at, i->fpu + at, t->fpu + at, part[p].size);
+        }
+}
+
 static void exec_show_fpu(const struct state *in, const struct state *n, const struct state *i, const struct state *t)
 {
     static const struct { const char *name; unsigned at, size; } part[] = { { "fcw", 0, 2 }, { "fsw", 2, 2 }, { "ftw", 4, 1 }, { "mxcsr", 24, 4 } };
@@ -403,6 +424,7 @@ static void exec_show(const struct state *in, const struct state *n, const struc
     exec_show_u64("error", 0, n->error, i->error, t->error);
     exec_show_u64("cr2", 0, n->cr2, i->cr2, t->cr2);
     exec_show_fpu(in, n, i, t);
+    exec_show_avx512(in, n, i, t);
     for (unsigned k = 0, shown = 0; k < DATA_SIZE && shown < 4; k += 8)
         if (memcmp(n->mem + k, i->mem + k, 8) || memcmp(n->mem + k, t->mem + k, 8)) {
             char name[20];

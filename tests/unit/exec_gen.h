@@ -69,7 +69,7 @@ static bool usable(const struct x86_row *r, enum x86_mode mode)
         gen_lar, gen_int, gen_ins_outs, gen_in, gen_fsgsbase, gen_dtr, gen_ud, gen_rdtsc, gen_xcr, gen_vmcall, gen_rdrand, gen_msr, gen_mov_seg, gen_mov_dr, gen_mov_cr,
         gen_monitor, gen_invlpg, gen_cli_sti, gen_clac, gen_swapgs, gen_smsw, gen_salc, gen_rsm, gen_rdpid, gen_pusha, gen_popa, gen_lmsw, gen_iret, gen_hlt, gen_cpuid, gen_clts,
         gen_bound, gen_arpl };
-    if (mode != X86_M64 && r->w == 1 && !(r->attr & X86_F_VEX))
+    if (mode != X86_M64 && r->w == 1 && !(r->attr & (X86_F_VEX | X86_F_EVEX)))
         return false;
     if (r->map == 1 && (r->opcode == 0x0d || r->opcode == 0x18 || r->opcode == 0x19) && r->attr & X86_F_NOMEM)
         return false;                                /* reserved NOPs: not the same on all hosts */
@@ -97,7 +97,7 @@ struct enc { uint8_t b[32]; unsigned n, disp_at, imm_at; bool a16; };        /* 
 
 static void prefixes(const struct gen *g, const struct x86_row *r, struct enc *e, bool mem)
 {
-    bool v = r->attr & X86_F_VEX, p66 = !v && (r->prefix == ANY || r->prefix == NP66) && !branch(r) && chance(4);
+    bool v = r->attr & (X86_F_VEX | X86_F_EVEX), p66 = !v && (r->prefix == ANY || r->prefix == NP66) && !branch(r) && chance(4);
     if (mem && chance(14) && g->mode == X86_M64)
         e->b[e->n++] = 0x65;
     bool p67 = chance(mem ? g->mode == X86_M64 ? 14 : 3 : 60) && (g->mode == X86_M64 || exec_seg);
@@ -133,6 +133,30 @@ static void vex(const struct gen *g, const struct x86_row *r, struct enc *e)
     e->b[e->n++] = 0xc4;
     e->b[e->n++] = (uint8_t)(rxb << 5 | r->map);
     e->b[e->n++] = (uint8_t)(w << 7 | v << 3 | l << 2 | pp);
+}
+
+/* L'L, b, V', z and the mask. */
+static uint8_t evex_last(const struct x86_row *r, bool mem, bool vsib, unsigned v)
+{
+    unsigned a = r->attr, l = a & X86_F_VEXL0 ? 0 : a & X86_F_L2 ? 2 : a & X86_F_NOL0 ? 1 + pick(2) : pick(3), k = a & X86_F_MASK && (vsib || pick(3)) ? 1 + pick(7) : 0;
+    bool b = chance(3) && a & (mem ? X86_F_BCAST : X86_F_ER | X86_F_SAE), z = k && a & X86_F_ZERO && pick(2);
+    if (b && !mem)
+        l = pick(4);
+    return (uint8_t)((z ? 0x80 : 0) | l << 5 | (b ? 0x10 : 0) | (v & 16 ? 0 : 8) | k);
+}
+
+static void evex(const struct gen *g, const struct x86_row *r, struct enc *e, bool mem, bool vsib)
+{
+    unsigned pp = r->prefix == P66 ? 1 : r->prefix == PF3 ? 2 : r->prefix == PF2 ? 3 : 0, rxb = pick(2) ? 15 : pick(16), w = r->w >= 0 ? (unsigned)r->w : pick(2);
+    unsigned v = field_used(r, LF_VVVV) ? pick(32) : vsib ? pick(2) * 16 : 0;
+    if (g->mode != X86_M64) {
+        rxb |= 12;                                   /* or it would be BOUND */
+        v &= 15;
+    }
+    e->b[e->n++] = 0x62;
+    e->b[e->n++] = (uint8_t)(rxb << 4 | r->map);
+    e->b[e->n++] = (uint8_t)(w << 7 | (~v & 15) << 3 | 4 | pp);
+    e->b[e->n++] = evex_last(r, mem, vsib, v);
 }
 
 static unsigned block_base(const struct gen *g)
@@ -174,18 +198,22 @@ static void modrm(const struct gen *g, const struct x86_row *r, struct enc *e, b
 
 static bool wants_modrm(const struct x86_row *r)
 {
-    bool v = r->attr & X86_F_VEX;
+    bool v = r->attr & (X86_F_VEX | X86_F_EVEX);
     return r->map >= 2 || (v && r->opcode != 0x77) || r->ext >= 0 || field_used(r, LF_RM) || field_used(r, LF_REG);
 }
 
 static void encode(const struct gen *g, const struct x86_row *r, struct enc *e)
 {
-    bool has = wants_modrm(r), vsib = r->opnd[1] == L_Gx || r->opnd[1] == L_Gh, mem = has && !(r->attr & X86_F_NOMEM) && ((r->attr & X86_F_NOREG) || pick(2));
+    bool has = wants_modrm(r), vsib = x86_letters[r->opnd[0]].kind == LK_VSIB || x86_letters[r->opnd[1]].kind == LK_VSIB, mem = has && !(r->attr & X86_F_NOMEM) && ((r->attr & X86_F_NOREG) || pick(2));
     bool reserved = g->block && mem && pick(4);
     unsigned base = block_base(g);
     memset(e, 0, sizeof *e);
     prefixes(g, r, e, mem || field_used(r, LF_STRING) || field_used(r, LF_MOFFS) || field_used(r, LF_XLAT));
-    if (r->attr & X86_F_VEX) {
+    if (r->attr & X86_F_EVEX) {
+        evex(g, r, e, mem, vsib);
+        if (reserved && g->mode == X86_M64)
+            e->b[e->n - 3] = (uint8_t)((e->b[e->n - 3] & 0x9f) | (base < 8 ? 0x20 : 0) | pick(2) << 6);
+    } else if (r->attr & X86_F_VEX) {
         vex(g, r, e);
         if (reserved && g->mode == X86_M64 && e->n >= 3 && e->b[e->n - 3] == 0xc4)          /* B selects the base, X the index R14 */
             e->b[e->n - 2] = (uint8_t)((e->b[e->n - 2] & 0x9f) | (base < 8 ? 0x20 : 0) | pick(2) << 6);
@@ -233,11 +261,11 @@ static uint64_t known(const struct gen *g, unsigned reg) { return g->need >> reg
 static bool is_known(const struct gen *g, unsigned reg) { return (g->need >> reg & 1) || (g->block && (g->reserved >> reg & 1)); }
 
 /* An address for SIZE bytes; ALIGN is what the instruction demands. */
-static uint64_t window(const struct gen *g, unsigned size, unsigned align)
+static uint64_t window(const struct gen *g, unsigned size, unsigned align, bool masked)
 {
     uint64_t ea = DATA + 64 + pick(DATA_SIZE - 512 - size);
     unsigned how = pick(100);
-    if (how < (g->block ? 1 : 4))
+    if (how < (g->block ? 1 : masked ? 30 : 4))
         ea = pick(2) ? DATA + DATA_SIZE - pick(size + 2) : DATA - 1 - pick(size + 2);
     else if (how < 15)
         ea = DATA + 4096 * (1 + pick(DATA_SIZE / 4096 - 1)) - pick(size + 1);
@@ -334,7 +362,7 @@ static bool string_operands(struct gen *g, const struct x86_insn *i)
         src |= i->o[k].kind == OK_MEM && i->o[k].reg == X86_RSI;
         dst |= i->o[k].kind == OK_MEM && i->o[k].reg == X86_RDI;
     }
-    uint64_t s = window(g, i->opsize, 1), d = chance(4) || (src && dst && i->opcode >= 0xa6) ? s + pick(32) - 16 : window(g, i->opsize, 1), lim = i->addrsize == 2 ? 0xffff : i->addrsize == 4 ? 0xffffffff : ~0ull;
+    uint64_t s = window(g, i->opsize, 1, false), d = chance(4) || (src && dst && i->opcode >= 0xa6) ? s + pick(32) - 16 : window(g, i->opsize, 1, false), lim = i->addrsize == 2 ? 0xffff : i->addrsize == 4 ? 0xffffffff : ~0ull;
     if (src && dst && i->opcode >= 0xa6 && (s < DATA + 16 || s > DATA + DATA_SIZE - 32))
         d = DATA + 0x1000;                           /* when both fault the order is the processor's */
     if (src && !need(g, X86_RSI, ((s - gs) & lim) | high))
@@ -375,6 +403,24 @@ static void expect(struct gen *g, const struct x86_insn *i, uint64_t ea)
     }
 }
 
+static uint8_t *vector_at(uint8_t *f, unsigned r, unsigned off)
+{
+    return r >= 16 ? f + x86_xcomp[7].offset + 64 * (r - 16) + off : off >= 32 ? f + x86_xcomp[6].offset + 32 * r + off - 32
+           : off >= 16 ? f + 576 + 16 * r + off - 16 : f + 160 + 16 * r + off;
+}
+
+/* The same for AVX-512's, whose mask is as it is; now and then an element is far off. */
+static void gather512_indices(struct gen *g, const struct x86_insn *i)
+{
+    for (unsigned k = 0; k < (i->mem.index >= 16 || exec_components & X86_XS_AVX512 ? 16 : 8); k++) {
+        uint8_t *p = vector_at(g->in->fpu, i->mem.index, 4 * k);
+        int32_t v = chance(40) ? 0x100000 : (int32_t)pick(400) - 200;
+        if (i->opcode & 1 && k & 1)
+            v = *(int32_t *)vector_at(g->in->fpu, i->mem.index, 4 * k - 4) < 0 ? -1 : 0;
+        memcpy(p, &v, 4);
+    }
+}
+
 /* Elements of a gather's index vector such that base + index * scale stays in the window. */
 static void gather_indices(struct gen *g, const struct x86_insn *i)
 {
@@ -396,7 +442,7 @@ static void gather_indices(struct gen *g, const struct x86_insn *i)
 static bool memory(struct gen *g, struct enc *e, struct x86_insn *i)
 {
     unsigned align, size = mem_size(i, &align);
-    uint64_t ea = window(g, size, align);
+    uint64_t ea = window(g, size, align, i->evex_k);
     if (field_used(i->row, LF_STRING))
         return string_operands(g, i);
     if (field_used(i->row, LF_XLAT))
@@ -415,7 +461,7 @@ static bool memory(struct gen *g, struct enc *e, struct x86_insn *i)
     if (i->mem.vsib) {
         if (g->n_insn)
             return false;
-        gather_indices(g, i);
+        i->evex ? gather512_indices(g, i) : gather_indices(g, i);
         ea = DATA + 0x1000 + pick(0x2000);
     }
     if (!bit_string(g, i, &ea) || !aim(g, e, i, ea))
@@ -563,6 +609,20 @@ static void follow_flags(struct gen *g, const struct x86_insn *i)
     }
 }
 
+/* EVEX.X says nothing of a general register in r/m, but with it some AMD processors give an RSP from before the pushes and pops that precede. */
+static bool evex_gpr_x(const struct enc *e, const struct x86_insn *i)
+{
+    unsigned at = 0;
+    if (!i->evex || i->modrm < 0xc0)
+        return false;
+    while (e->b[at] != 0x62)
+        at++;
+    bool gpr = false;
+    for (unsigned k = 0; k < i->n_opnd; k++)
+        gpr |= i->o[k].kind == OK_GPR && x86_letters[i->row->opnd[k]].field == LF_RM;
+    return gpr && !(e->b[at + 1] & 0x40);
+}
+
 static bool try_insn(struct gen *g, const struct x86_row *r)
 {
     struct enc e;
@@ -570,6 +630,8 @@ static bool try_insn(struct gen *g, const struct x86_row *r)
     static const uint8_t lea_eax[3] = { 0x8d, 0x40, 0x01 };
     encode(g, r, &e);
     if (x86_decode(&i, e.b, 15, g->mode) != X86_OK || i.row != r || reads_undefined(g, &i) || (g->block && clobbers(g, &i)))
+        return false;
+    if (evex_gpr_x(&e, &i))
         return false;
     if (stack_row(r) && i.opsize == 2 && branch(r) && g->mode != X86_M16)
         return false;
@@ -638,6 +700,14 @@ static void random_st(uint8_t *p)
     memcpy(p + 8, &e, 2);
 }
 
+/* An opmask register: few bits, many, the lowest, the highest of some width. */
+static void random_mask(uint8_t *p)
+{
+    uint64_t v = rnd(), w = 1ull << pick(7);
+    v = chance(4) ? v & rnd() : chance(4) ? v | rnd() : chance(4) ? (1ull << pick(64)) - 1 : chance(3) ? ~((1ull << pick(64)) - 1) : chance(8) ? w >> 1 : v;
+    memcpy(p, &v, 8);
+}
+
 static void random_fpu(uint8_t *f)
 {
     uint16_t fcw = 0x37f, fsw = (uint16_t)(pick(8) << 11 | (rnd() & 0x4700) | (chance(2) ? rnd() & 0x3f : 0));
@@ -666,7 +736,13 @@ static void random_fpu(uint8_t *f)
         random_float(f + 160 + 16 * k, 16);
         random_float(f + 576 + 16 * k, 16);
     }
-    f[512] = 7;
+    for (unsigned n = 5; n < X86_XCOMPS; n++)
+        for (unsigned k = 0; (exec_components >> n & 1) && k < x86_xcomp[n].size; k += n == 5 ? 8 : 16)
+            if (n == 5)
+                random_mask(f + x86_xcomp[n].offset + k);
+            else
+                random_float(f + x86_xcomp[n].offset + k, 16);
+    f[512] = (uint8_t)exec_components;
 }
 
 static void random_state(struct state *s, uint64_t rip, uint16_t reserved)

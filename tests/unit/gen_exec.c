@@ -220,7 +220,7 @@ static void one_block(uint64_t seed)
     unsigned want = 2 + pick(GEN_BLOCK - 1);
     for (unsigned k = 0; k < 80 && g.n_insn < want && g.n < 600; k++) {
         const struct x86_row *r = good[pick(n_good)];
-        if ((integer || pick(3)) && (is_gen(r, gen_native) || is_gen(r, gen_x87) || is_gen(r, gen_nop)))        /* they are most of the rows */
+        if ((integer || pick(3)) && (is_gen(r, gen_native) || is_gen(r, gen_evex) || is_gen(r, gen_x87) || is_gen(r, gen_nop)))        /* they are most of the rows */
             continue;
         if (is_gen(r, gen_x87_env) || is_gen(r, gen_mxcsr))
             continue;
@@ -228,7 +228,7 @@ static void one_block(uint64_t seed)
     }
     if (!g.n_insn)
         return;
-    if (g.mode == X86_M64 && chance(4))
+    if (g.mode == X86_M64 && chance(4) && !is_gen(g.row[0], gen_gather))      /* its mask is as the processor makes it in the first round only */
         close_loop(&g);
     check_case(&g, seed);
 }

@@ -3,6 +3,7 @@
  * there and back through the kernel, and the state of the kernel's interrupt controllers through our models.
  */
 #include "tests/unit/test.h"
+#include "x86/xstate.h"
 #include "core/clock.h"
 #include "core/vm.h"
 #include "kvm/internal.h"
@@ -124,6 +125,12 @@ TEST(cpu_state_there_and_back)
     for (int i = 0; i < 8; i++)
         memset(c->fpu + 32 + 16 * i + 10, 0, 6);
     fill(c->fpu + 160, 16 * 16, 6);
+    uint64_t components = x86_xcr0_valid(&kvm_host.model), extended = components & (X86_XS_AVX | X86_XS_AVX512);
+    memcpy(c->fpu + 512, &components, 8);
+    c->xcr0 = components;
+    for (unsigned n = 2; n < X86_XCOMPS; n++)
+        if (extended >> n & 1)
+            fill(c->fpu + x86_xcomp[n].offset, x86_xcomp[n].size, n);
     c->exc_pending = true;
     c->exc_vector = 13;
     c->exc_has_error = true;
@@ -146,6 +153,9 @@ TEST(cpu_state_there_and_back)
     CHECK(!memcmp(c->regs, want.regs, sizeof(c->regs)));
     CHECK(!memcmp(c->seg, want.seg, sizeof(c->seg)));
     CHECK(!memcmp(c->fpu + 32, want.fpu + 32, 8 * 16 + 16 * 16));
+    for (unsigned n = 2; n < X86_XCOMPS; n++)
+        CHECK(!(extended >> n & 1) || !memcmp(c->fpu + x86_xcomp[n].offset, want.fpu + x86_xcomp[n].offset, x86_xcomp[n].size));
+    printf("# components %llx\n", (unsigned long long)components);
     CHECK_EQ(k->flags, flags);
 #define SAME(f) CHECK_EQ(c->f, want.f)
     SAME(rip); SAME(cr0); SAME(cr2); SAME(cr3); SAME(cr4); SAME(efer); SAME(xcr0); SAME(df); SAME(rflags); SAME(gdt.base); SAME(gdt.limit);

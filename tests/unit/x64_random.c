@@ -10,7 +10,7 @@
 
 #define N_REGS 16
 #define RAM (1u << 20)
-struct cpu { uint64_t r[N_REGS], pc, seg, key; uint8_t fpu[1024] __attribute__((aligned(64))); };
+struct cpu { uint64_t r[N_REGS], pc, seg, key, xcr0; uint8_t fpu[1024] __attribute__((aligned(64))); };
 #define G(n, i) { n, 8 * i, 8 }
 static const struct ir_global globals[] = { G("rax", 0), G("rcx", 1), G("rdx", 2), G("rbx", 3), G("rsp", 4), G("rbp", 5), G("rsi", 6), G("rdi", 7), G("r8", 8), G("r9", 9),
     G("r10", 10), G("r11", 11), G("r12", 12), G("r13", 13), G("r14", 14), G("r15", 15), { "seg", offsetof(struct cpu, seg), 8 } };
@@ -41,7 +41,8 @@ static bool deliver(void *cpu) { return true; }
 static void host_fault(void *cpu, enum tcg_host_fault f) {}
 
 static const struct tcg_frontend fe = { .name = "stub", .globals = globals, .n_globals = ARRAY_SIZE(globals), .pin_order = order, .n_pin = 12, .helpers = helpers, .n_helpers = 2,
-    .cpu_size = sizeof(struct cpu), .pc_offset = offsetof(struct cpu, pc), .fpu_offset = offsetof(struct cpu, fpu), .get_key = get_key, .deliver = deliver, .host_fault = host_fault };
+    .cpu_size = sizeof(struct cpu), .pc_offset = offsetof(struct cpu, pc), .fpu_offset = offsetof(struct cpu, fpu),
+    .xcr0_offset = offsetof(struct cpu, xcr0), .get_key = get_key, .deliver = deliver, .host_fault = host_fault };
 
 static struct vcpu vcpu;
 static struct machine { struct tcg *t; struct tcg_env *env; struct cpu *cpu; struct aspace *mem; struct region ram; } jit, itp;

@@ -72,9 +72,35 @@ TEST(cpuid_models)
     CHECK(x86_cpuid_model(&id, "max,+nonsense") < 0);
 }
 
+/* The components of AVX-512: sizes by the architecture, places by the host; one after the other in the compacted format. */
+TEST(cpuid_xsave_avx512)
+{
+    static const unsigned size[3] = { 64, 512, 1024 };
+    unsigned end = 0;
+    fresh("max");
+    if (!x86_has(&id, FEAT_avx512f))
+        SKIP("the host has no AVX-512");
+    for (unsigned n = 5; n < 8; n++) {
+        x86_cpuid(&cpu, 0xd, n, r);
+        CHECK(r[0] == size[n - 5] && r[1] >= 832 && r[1] % 64 == 0 && r[1] >= end);
+        end = r[1] + r[0];
+    }
+    for (unsigned k = 0; k < 2; k++) {
+        cpu.xcr0 = k ? 0xe7 : 7;
+        x86_cpuid(&cpu, 0xd, 0, r);
+        CHECK(r[0] == 0xe7 && r[1] == (k ? end : 832) && r[2] == end && r[3] == 0);
+        x86_cpuid(&cpu, 0xd, 1, r);
+        CHECK(r[0] == 15 && r[1] == (k ? 2432 : 832) && r[2] == 0 && r[3] == 0);
+    }
+    fresh("duet64");
+    CHECK(!x86_has(&id, FEAT_avx512f) && !x86_has(&id, FEAT_gfni) && !x86_has(&id, FEAT_vaes));
+    fresh("max,-avx2");
+    CHECK(!x86_has(&id, FEAT_avx512f) && !x86_has(&id, FEAT_avx512bw) && !x86_has(&id, FEAT_avx512_vbmi2));
+}
+
 TEST(cpuid_xsave)
 {
-    fresh("max");
+    fresh("max,-avx512f");
     if (!x86_has(&id, FEAT_avx))
         SKIP("the host has no AVX");
     for (unsigned k = 0; k < 2; k++) {
@@ -86,7 +112,9 @@ TEST(cpuid_xsave)
     }
     x86_cpuid(&cpu, 0xd, 2, r);
     CHECK(r[0] == 256 && r[1] == 576 && r[2] == 0 && r[3] == 0);
-    fresh("max,-xsavec");
+    x86_cpuid(&cpu, 0xd, 5, r);
+    CHECK_EQ(r[0] | r[1] | r[2] | r[3], 0);
+    fresh("max,-avx512f,-xsavec");
     x86_cpuid(&cpu, 0xd, 1, r);
     CHECK(r[0] == 5 && r[1] == 0);
 }
