@@ -13,15 +13,18 @@
 #include "core/alloc.h"
 #include "softmmu/internal.h"
 
+/* Tags alone: another vCPU may be between its look at the tag and at the host address, which stays true of RAM. */
 static void tlb_reset(struct tlb_entry *t)
 {
-    for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        t[i] = (struct tlb_entry){ tlb_invalid(i), tlb_invalid(i), NULL, 0 };
+    for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+        __atomic_store_n(&t[i].tag_r, tlb_invalid(i), __ATOMIC_RELAXED);
+        __atomic_store_n(&t[i].tag_w, tlb_invalid(i), __ATOMIC_RELAXED);
+    }
 }
 
 static struct tlb_entry *tlb_new(void)
 {
-    struct tlb_entry *t = xmalloc(sizeof(*t) * TLB_ENTRIES);
+    struct tlb_entry *t = xzalloc(sizeof(*t) * TLB_ENTRIES);
     tlb_reset(t);
     return t;
 }

@@ -155,8 +155,10 @@ __thread struct tcg_env *tcg_running;
 /* What was unwound from, for the next turn. */
 static void unwound(struct tcg_env *env)
 {
-    if (env->alone)
+    if (env->alone) {
+        tcg_fpu_save(env);
         tcg_let_others(env);
+    }
     env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN || env->exit_info == TCG_UNWIND_ALONE;
     env->stop_others = env->exit_info == TCG_UNWIND_ALONE;
     env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
