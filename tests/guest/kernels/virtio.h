@@ -79,7 +79,7 @@ static int virtio_queue(struct vring *r, u16 port, u16 queue)
 static void virtio_start(u16 port) { outb(port + 18, 7); }
 
 /* Hands the chain that begins at descriptor 0 to the device. */
-static void virtio_offer(struct vring *r)
+static inline void virtio_offer(struct vring *r)
 {
     r->avail[2 + r->avail[1] % r->size] = 0;
     __asm__ volatile("" : : : "memory");
@@ -89,7 +89,7 @@ static void virtio_offer(struct vring *r)
 }
 
 /* Until the device has given one back. */
-static void virtio_wait(struct vring *r)
+static inline void virtio_wait(struct vring *r)
 {
     while (r->used[1] == r->seen)
         __asm__ volatile("sti\n hlt\n cli" : : : "memory");
