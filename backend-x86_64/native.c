@@ -63,7 +63,10 @@ void x64_native_encoding(struct code_buf *c, const struct ir_native *n, const st
 void x64_lanes_to_env(struct code_buf *c, const struct ir_native *n)
 {
     const struct x64_enc kmovq = {.w = 1, .map = 1, .op = 0x91};
+    uint16_t touched = c->touched, same = c->same;
     x64_vex_rm(c, kmovq, false, 0, n->evex_k, ENV_AT(slow_mask));
+    c->touched = touched;                          /* a mask is no general register */
+    c->same = same;
     x64_mov_mi(c, 4, ENV_AT(slow_lanes), (int32_t)n->lanes);
 }
 
