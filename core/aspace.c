@@ -387,21 +387,37 @@ static unsigned io_piece(const struct region *r, uint64_t off, unsigned size)
     return (n & (n - 1)) || (off & (n - 1)) ? 1 : n;
 }
 
+static __thread unsigned callbacks;
+
+bool as_in_device(void) { return callbacks; }
+
+static void begin_io(const struct region *r)
+{
+    if (!r->no_lock)
+        machine_lock();
+    callbacks++;
+}
+
+static void end_io(const struct region *r)
+{
+    callbacks--;
+    if (!r->no_lock)
+        machine_unlock();
+}
+
 static uint64_t io_read(struct region *r, uint64_t off, unsigned size)
 {
     uint64_t v = 0;
 
     if (!r->read)
         return size_mask(size);
-    if (!r->no_lock)
-        machine_lock();
+    begin_io(r);
     unsigned piece = io_piece(r, off, size);
     for (unsigned i = 0; i < size; i += piece) {
         piece = MIN(piece, io_piece(r, off + i, size - i));
         v |= (r->read(r->opaque, off + i, piece) & size_mask(piece)) << (i * 8);
     }
-    if (!r->no_lock)
-        machine_unlock();
+    end_io(r);
     return v;
 }
 
@@ -409,15 +425,13 @@ static void io_write(struct region *r, uint64_t off, uint64_t val, unsigned size
 {
     if (!r->write)
         return;
-    if (!r->no_lock)
-        machine_lock();
+    begin_io(r);
     unsigned piece = io_piece(r, off, size);
     for (unsigned i = 0; i < size; i += piece) {
         piece = MIN(piece, io_piece(r, off + i, size - i));
         r->write(r->opaque, off + i, val >> (i * 8) & size_mask(piece), piece);
     }
-    if (!r->no_lock)
-        machine_unlock();
+    end_io(r);
 }
 
 /* An access that lies in one run, or in none (R NULL). */

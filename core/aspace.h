@@ -66,6 +66,9 @@ bool as_next_run(struct aspace *, gpa_t from, struct as_run *out);
 uint64_t as_read(struct aspace *, gpa_t addr, unsigned size);
 void as_write(struct aspace *, gpa_t addr, uint64_t val, unsigned size);
 
+/* This thread is in a device's callback, called by one of these: what is written now is written by a device. */
+bool as_in_device(void);
+
 /* Device accesses to RAM, any length. Return 0, or -EFAULT when some part is not RAM (that part read as ones / not written). */
 int as_dma_read(struct aspace *, gpa_t addr, void *buf, size_t len);
 int as_dma_write(struct aspace *, gpa_t addr, const void *buf, size_t len);

@@ -248,6 +248,7 @@ void tcg_show(struct tcg_env *env, const struct tb_key *key, unsigned max)
 {
     if (__builtin_setjmp(env->host_unwind))
         return;
+    tcg_cache_flush(env->tcg);                     /* what is known is not made again */
     env->one_insn = max == 1;
     tcg_translate(env, key, max);
     env->one_insn = false;

@@ -84,14 +84,14 @@ void tcg_env_free(struct tcg_env *env)
 }
 
 /* Called before bytes of code change (softmmu), on any thread. The block that this thread's vCPU is running must not go on with stale code: it
-   restarts at the storing instruction, alone and uncached, and goes on from there. (A device's DMA, with the machine lock held, is no store of the
+   restarts at the storing instruction, alone and uncached, and goes on from there. (A device's DMA, from within its callback, is no store of the
    instruction's: what is left of the block may run as it was.) */
 static void code_written(void *opaque, gpa_t gpa, unsigned len)
 {
     struct tcg *t = opaque;
     struct tcg_env *env = tcg_running;
     struct tb *cur = NULL;
-    if (env && env->tcg == t && !env->one_insn && !machine_lock_held()) {
+    if (env && env->tcg == t && !env->one_insn && !as_in_device()) {
         if (t->interp && env->interp_tb)
             cur = env->interp_tb;
         else if (env->in_code)
