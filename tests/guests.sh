@@ -106,3 +106,61 @@ xen() {
 }
 xen 1
 if [ "${SOAK:-}" = 1 ]; then xen 2; else skip xen_2 "half a minute more (SOAK=1 runs it)"; fi
+
+# ---- memtest86+: two passes of all tests but the last, which waits for minutes whether bits fade ----
+
+memtest() {
+    echo "set flavour $1" >"$work/expect"
+    cat >>"$work/expect" <<'TCL'
+start -m 16 -kernel $guest/memtest/boot/memtest86+$flavour.bin -append "console=ttyS0,115200 nobigstatus" -nographic -no-reboot
+proc key {letter text} {
+    global flavour
+    send -- $letter
+    if {![await memtest_$flavour/menu $text]} { exit }
+}
+# On a serial line the digits are the function keys.
+if {![await memtest_$flavour/menu "Using: Core #0"]} { exit }
+key 1 "<F10> Exit menu"
+key 1 "Remove one test.*\\*\\.\\*{9}"
+key 2 "Enter test #"
+key "10\r" "Current selection:.*\\*\\.\\*{8}\\."
+key 0 "Settings:"
+send "0"
+ok memtest_$flavour/menu
+if {![await memtest_$flavour/two_passes "Pass:  2 +Errors: (\[0-9\]+)"]} { exit }
+if {$expect_out(1,string) == 0} { ok memtest_$flavour/two_passes } else { fail memtest_$flavour/two_passes "$expect_out(1,string) errors" }
+send "\033"
+ends memtest_$flavour/exit 0
+TCL
+    dialog 100 <"$work/expect"
+    cp "$work/transcript" "$work/memtest_$1"
+}
+memtest x64
+memtest ia32
+
+# ---- GRUB-Invaders: it writes into a text screen that is not there, so the screen is put together from what is traced of its writes ----
+
+# 753664 is b8000: an awk need not know hexadecimal.
+screen='
+function hex(s,  v, i) { v = 0; for (i = 1; i <= length(s); i++) v = v * 16 + index("0123456789abcdef", substr(s, i, 1)) - 1; return v }
+$1 == "memory" && $2 == "write" && $3 == 1 { at = hex($4) - 753664; if (at >= 0 && at < 4000 && at % 2 == 0) cell[at / 2] = hex($5) }
+END {
+    for (y = 0; y < 25; y++) {
+        line = ""
+        for (x = 0; x < 80; x++) { c = cell[y * 80 + x]; line = line (c > 32 && c < 127 ? sprintf("%c", c) : " ") }
+        print line
+    }
+}'
+timeout -k 5 "$(limit 30)" "$duet" -accel "$accel" -m 64 -kernel "$guest/invaders/boot/invaders.exec" -nographic -no-reboot -d io </dev/null 2>&1 |
+    head -n 1000000 >"$work/invaders.io"
+# Each picture is all of its 4000 bytes; forty invaders are in it.
+grep '^memory write' "$work/invaders.io" | head -n 4000 | awk "$screen" >"$work/invaders.first"
+awk "$screen" "$work/invaders.io" >"$work/invaders.last"
+invaders=$(grep -oF -- '-*-' "$work/invaders.first" | wc -l)
+[ "$invaders" = 40 ] && grep -q '/ \\' "$work/invaders.first"
+verdict invaders/screen $? "$invaders invaders on the first screen, which has $(grep -c '[^ ]' "$work/invaders.first") lines with something on them"
+grep -qF -- '-*-' "$work/invaders.last" && ! cmp -s "$work/invaders.first" "$work/invaders.last"
+verdict invaders/move $? "the screen is as it was"
+[ "$(grep -c '^port read 1 64 ' "$work/invaders.io")" -gt 1000 ]
+verdict invaders/keyboard $? "it does not ask for keys"
+rm -f "$work/invaders.io"
