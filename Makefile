@@ -57,6 +57,10 @@ check: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=dbg unit
 	@tests/run
+# What check leaves out for its length.
+soak: deps
+	@$(MAKE) --no-print-directory all
+	@SOAK=1 tests/run guests
 # The KVM engine alone: on this host, and nested in a translated guest.
 check-kvm: deps
 	@$(MAKE) --no-print-directory all unit
@@ -70,4 +74,4 @@ bench: deps
 clean:
 	rm -rf build
 -include $(OBJ:.o=.d) $(UNIT:=.d)
-.PHONY: all unit deps demo check check-kvm bench clean
+.PHONY: all unit deps demo check check-kvm soak bench clean

@@ -11,9 +11,10 @@
 
 #define PT_LOAD 1
 #define PT_NOTE 4
+#define PF_X 1
 #define NOTE_PHYS32_ENTRY 18
 
-struct phdr { uint32_t type; uint64_t off, paddr, filesz, memsz, align; };
+struct phdr { uint32_t type, flags; uint64_t off, vaddr, paddr, filesz, memsz, align; };
 
 bool elf_probe(const struct image *im)
 {
@@ -32,9 +33,9 @@ static bool get_phdr(const struct image *im, unsigned i, struct phdr *p)
         return false;
     d += off + i * size;
     if (is64)
-        *p = (struct phdr){ get32(d), get64(d + 8), get64(d + 24), get64(d + 32), get64(d + 40), get64(d + 48) };
+        *p = (struct phdr){ get32(d), get32(d + 4), get64(d + 8), get64(d + 16), get64(d + 24), get64(d + 32), get64(d + 40), get64(d + 48) };
     else
-        *p = (struct phdr){ get32(d), get32(d + 4), get32(d + 12), get32(d + 16), get32(d + 20), get32(d + 28) };
+        *p = (struct phdr){ get32(d), get32(d + 24), get32(d + 4), get32(d + 8), get32(d + 12), get32(d + 16), get32(d + 20), get32(d + 28) };
     return true;
 }
 
@@ -59,16 +60,23 @@ static void scan_notes(const struct image *im, const struct phdr *p, struct elf_
     }
 }
 
+/* Paging is off at the start: an entry given as the address that the kernel is linked at is meant where its segment is loaded. */
+static uint64_t physical_entry(uint64_t entry, const struct phdr *p)
+{
+    return (p->flags & PF_X) && entry - p->vaddr < p->memsz ? entry - p->vaddr + p->paddr : entry;
+}
+
 int elf_scan(const struct image *im, struct elf_info *info)
 {
     struct phdr p;
     bool any = false;
+    uint64_t linked;
 
     *info = (struct elf_info){ 0 };
     if (!elf_probe(im))
         return -EINVAL;
     info->is64 = im->data[4] == 2;
-    info->entry = info->is64 ? get64(im->data + 24) : get32(im->data + 24);
+    info->entry = linked = info->is64 ? get64(im->data + 24) : get32(im->data + 24);
     for (unsigned i = 0; get_phdr(im, i, &p); i++) {
         if ((p.type == PT_LOAD || p.type == PT_NOTE) && !in_file(im, &p))
             return -EINVAL;
@@ -78,6 +86,8 @@ int elf_scan(const struct image *im, struct elf_info *info)
             if (p.filesz > p.memsz || p.paddr + p.memsz < p.paddr)
                 return -EINVAL;
             info->end = MAX(info->end, p.paddr + p.memsz);
+            if (info->entry == linked)
+                info->entry = physical_entry(linked, &p);
             any = true;
         }
     }

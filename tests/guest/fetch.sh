@@ -1,9 +1,9 @@
 #!/bin/sh
 # Downloads what the guests run: Debian's packaged kernels (cloud and generic) and the static busybox, as packages.
 # Everything lands in build/guest/; nothing outside of it is written but apt's own package lists when they are empty.
-# usage: tests/guest/fetch.sh [i386]     (idempotent: a second run does nothing)
+# usage: tests/guest/fetch.sh [i386] [systems]     (idempotent: a second run does nothing)
 # Result: build/guest/{cloud,generic}/ (unpacked packages), vmlinuz-cloud, vmlinuz-generic, busybox; with "i386" also 686-pae/, 686/, their
-# kernels and busybox-i386, by package lists of their own.
+# kernels, busybox-i386 and gnumach-i386/, by package lists of their own; with "systems" what is not Linux (tests/guests.sh), each in its folder.
 set -eu
 out=$(cd "$(dirname "$0")/../.." && pwd)/build/guest
 mkdir -p "$out"
@@ -41,7 +41,12 @@ kernel() {
     fi
 }
 
-if [ ! -e vmlinuz-cloud ] || [ ! -e vmlinuz-generic ] || [ ! -e busybox ]; then
+systems="gnumach:gnumach-image-1.8-486 u-boot:u-boot-qemu xen:xen-hypervisor-4.17-amd64 memtest:memtest86+ invaders:grub-invaders"
+wanted() { case " $arguments " in *" $1 "*) true ;; *) false ;; esac; }
+systems_missing() { for s in $systems; do [ -d "${s%%:*}" ] || return 0; done; return 1; }
+
+arguments=$*
+if [ ! -e vmlinuz-cloud ] || [ ! -e vmlinuz-generic ] || [ ! -e busybox ] || { wanted systems && systems_missing; }; then
     if [ -z "$(real_package linux-image-cloud-amd64)" ]; then
         say "no package lists: running apt-get update"
         apt-get update -q -q || die "apt-get update failed"
@@ -54,9 +59,17 @@ if [ ! -e busybox ]; then
     cp busybox-deb/bin/busybox busybox.part 2>/dev/null || cp busybox-deb/usr/bin/busybox busybox.part
     mv busybox.part busybox
 fi
-[ "${1:-}" = i386 ] || exit 0
+if wanted systems; then
+    for s in $systems; do
+        [ -d "${s%%:*}" ] || unpack "${s#*:}" "${s%%:*}"
+    done
+    # Their own loader would unpack these; ours reads ELF files.
+    [ -e xen.elf ] || { gzip -dc xen/boot/xen-*.gz >xen.part && mv xen.part xen.elf; }
+    [ -e gnumach.elf ] || { gzip -dc gnumach/boot/gnumach-*.gz >gnumach.part && mv gnumach.part gnumach.elf; }
+fi
+wanted i386 || exit 0
 
-if [ ! -e vmlinuz-686-pae ] || [ ! -e vmlinuz-686 ] || [ ! -e busybox-i386 ]; then
+if [ ! -e vmlinuz-686-pae ] || [ ! -e vmlinuz-686 ] || [ ! -e busybox-i386 ] || [ ! -e gnumach-i386.elf ]; then
     state=$out/apt-i386
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
     apt_options="-o APT::Architecture=i386 -o APT::Architectures=i386 -o Dir::State::Lists=$state/lists -o Dir::Cache=$state/cache"
@@ -68,5 +81,10 @@ if [ ! -e busybox-i386 ]; then
     unpack busybox-static busybox-deb-i386
     cp busybox-deb-i386/bin/busybox busybox-i386.part 2>/dev/null || cp busybox-deb-i386/usr/bin/busybox busybox-i386.part
     mv busybox-i386.part busybox-i386
+fi
+if [ ! -e gnumach-i386.elf ]; then
+    unpack gnumach-image-1.8-486 gnumach-i386
+    gzip -dc gnumach-i386/boot/gnumach-*.gz >gnumach.part
+    mv gnumach.part gnumach-i386.elf
 fi
 rm -rf "$out/apt-i386"

@@ -132,6 +132,37 @@ TEST(multiboot_addresses)
     CHECK(start(file, sizeof(file), "", NULL) < 0);
 }
 
+/* A 32-bit ELF kernel linked at 3 GiB + 1 MiB, loaded at 1 MiB, entered 0x20 bytes after its start. */
+static void make_linked_high(void)
+{
+    static const uint8_t ident[] = { 0x7f, 'E', 'L', 'F', 1, 1, 1 };
+    static const uint32_t segment[8] = { 1, 0x1000, 0xc0100000, 0x100000, 0x1000, 0x3000, 5, 0x1000 };
+    static const uint32_t header[3] = { 0x1badb002, 3, -(0x1badb002 + 3u) };
+
+    memset(file, 0, sizeof(file));
+    memcpy(file, ident, sizeof(ident));
+    put32(file + 24, 0xc0100020);
+    put32(file + 28, 52);
+    file[42] = 32;
+    file[44] = 1;
+    memcpy(file + 52, segment, sizeof(segment));
+    memcpy(file + 0x1000, header, sizeof(header));
+}
+
+TEST(multiboot_entry_is_physical)
+{
+    make_linked_high();
+    CHECK_EQ(start(file, sizeof(file), "", NULL), 0);
+    CHECK_EQ(cpu.rip, 0x100020);
+    put32(file + 24, 0x100020);              /* given as a physical address: as it is */
+    CHECK_EQ(start(file, sizeof(file), "", NULL), 0);
+    CHECK_EQ(cpu.rip, 0x100020);
+    put32(file + 52 + 24, 6);                /* no code there: as it is */
+    put32(file + 24, 0xc0100020);
+    CHECK_EQ(start(file, sizeof(file), "", NULL), 0);
+    CHECK_EQ(cpu.rip, 0xc0100020);
+}
+
 static void make_elf(void)
 {
     static const uint8_t ident[] = { 0x7f, 'E', 'L', 'F', 2, 1, 1 };
