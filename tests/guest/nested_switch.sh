@@ -36,7 +36,7 @@ for chips in ${chips:-off split on}; do
     say $? nested/moving64_$chips "$(why)"
     quick nested/moving64_$chips
     sed -n 's/^ticks pit \(.*\) of \(.*\) apic \(.*\) of \(.*\)/\1 \2 \3 \4/p' /said |
-        awk -v most=$moved '{ p = $1 - $2; a = $3 - $4; n++ } END { exit !(n && p * p <= most * most && a * a <= most * most) }'
+        awk -v most=$moved '{ p = $1 - $2; a = $3 - $4; d = $6; n++ } END { exit !(n && p * p <= most * most && a * a <= most * most && d <= most) }'
     say $? nested/moving64_${chips}_ticks "$(grep '^ticks' /said) with $moved moves"
 done
 

@@ -30,9 +30,20 @@ static void wait_for_any(void)
     EQ(last.ip, (ul)halted);
 }
 
+/* A move may double an interrupt, which then comes where the other one is waited for: it is counted, for the test to judge. */
+static unsigned doubled;
+
 static void wait_for_interrupt(u8 vector)
 {
     wait_for_any();
+    if (last.vec != vector && (last.vec == 0x60 || last.vec == 0x51)) {
+        doubled++;
+        if (last.vec == 0x60)
+            outb(0x20, 0x20);
+        else
+            store32(APIC + 0xb0, 0);
+        wait_for_any();
+    }
     EQ(last.vec, vector);
 }
 
@@ -152,6 +163,8 @@ static void ticked(void)
     } while (passed < COUNT_SECONDS * 1000000000ull);
     put_ticks("ticks pit ", pit, passed * PIT_HZ / PIT_COUNT / 1000000000ull);
     put_ticks(" apic ", apic, passed / APIC_NS);
+    put(" doubled ");
+    put_dec(doubled);
     put("\n");
 }
 
