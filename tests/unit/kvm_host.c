@@ -5,6 +5,7 @@
 #include "tests/unit/test.h"
 #include "x86/xstate.h"
 #include "core/clock.h"
+#include "core/notifier.h"
 #include "core/vm.h"
 #include "kvm/internal.h"
 #include "vmm/kvm_chips.h"
@@ -452,6 +453,47 @@ TEST(slots_follow_the_map)
     CHECK_EQ(run_to_port(code, sizeof(code)), -1);
     CHECK_EQ(mmio_at, 0xd0000);
     as_remove(vm->mem, &window);
+}
+
+/* ---- messages ---- */
+
+static bool requested(unsigned vector)
+{
+    struct lapic *l = models.apics->apics[0];
+    l->dev.pre_save(l);
+    return l->irr[vector >> 5] >> (vector & 31) & 1;
+}
+
+/* A message that comes again goes by the kernel's event, and arrives; asking for the state takes the event back, and the next message makes a new one. */
+TEST(messages_by_irqfd)
+{
+    struct notifier n = { 0 };
+    struct lapic *l;
+
+    NEED_KVM();
+    machine();
+    l = models.apics->apics[0];
+    l->svr = 0x1ff;
+    CHECK_EQ(kvm_models_load(), 0);
+    CHECK(!notifier_send(vm, &n, 0xfee00000, 0x61));
+    CHECK(!requested(0x61));
+    if (!notifier_send(vm, &n, 0xfee00000, 0x61))
+        SKIP("this KVM has no irqfd");
+    CHECK(n.fd > 0);
+    CHECK(requested(0x61));
+    CHECK_EQ(n.fd, 0);
+    CHECK(!notifier_send(vm, &n, 0xfee00000, 0x62));
+    CHECK(!requested(0x62));
+    CHECK(notifier_send(vm, &n, 0xfee00000, 0x62));
+    struct notifier others[2] = { 0 };
+    for (unsigned i = 0; i < 4; i++)
+        CHECK_EQ(notifier_send(vm, &others[i & 1], 0xfee00000, 0x70 + (i & 1)), i > 1);
+    CHECK(n.route != others[0].route && n.route != others[1].route && others[0].route != others[1].route);
+    CHECK(requested(0x62) && requested(0x70) && requested(0x71));
+    CHECK_EQ(vm->n.message_events, 4);
+    notifier_release(vm, &n);
+    l->dev.reset(l);
+    CHECK_EQ(kvm_models_load(), 0);
 }
 
 /* ---- single steps and breakpoints ---- */
