@@ -115,7 +115,7 @@ int kvm_chips_route(unsigned route, uint64_t addr, uint32_t data)
 
     *e = (struct kvm_irq_routing_entry){ .gsi = kvm_chips_gsi(route), .type = KVM_IRQ_ROUTING_MSI,
         .u.msi = { .address_lo = (uint32_t)addr, .address_hi = (uint32_t)(addr >> 32), .data = data } };
-    int ret = set_routes();
+    int ret = memcmp(e, &old, sizeof(old)) ? set_routes() : 0;
     if (ret < 0)
         *e = old;
     return ret;

@@ -54,6 +54,9 @@ void kvm_doorbells_init(struct vm *);
 void kvm_notifiers_init(struct vm *);
 int kvm_notifier_bind(struct notifier *);
 void kvm_notifier_unbind(struct notifier *);
+/* posted.c; DRAIN: after every KVM_RUN. */
+void kvm_posted_init(struct vm *);
+void kvm_posted_drain(struct kvm_cpu *);
 /* sync.c: all of struct x86_cpu to the kernel and back. 0 or -errno. */
 int kvm_state_put(struct kvm_cpu *);
 int kvm_state_get(struct kvm_cpu *);

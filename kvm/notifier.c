@@ -29,12 +29,12 @@ static int tell(int fd, unsigned route, bool away)
 
 int kvm_notifier_bind(struct notifier *n)
 {
-    unsigned route = 0;
+    unsigned route = n->route;                /* after kvm_notifiers_drop it still has this message: changing routes takes the kernel milliseconds */
     int ret, fd;
 
-    while (route < KVM_MESSAGES && bound[route])
-        route++;
-    if (!usable || route == KVM_MESSAGES)
+    for (unsigned i = 0; bound[route] && i < KVM_MESSAGES; i++)
+        route = i;
+    if (!usable || bound[route])
         return -ENOSPC;
     if ((fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0)
         return -errno;

@@ -79,6 +79,7 @@ static int init(struct vm *vm)
         return ret;
     kvm_doorbells_init(vm);
     kvm_notifiers_init(vm);
+    kvm_posted_init(vm);
     kvm_memory_init(vm);
     return 0;
 }
@@ -384,6 +385,7 @@ static int enter(struct kvm_cpu *k)
     int ret = ioctl(k->fd, KVM_RUN, 0) < 0 ? -errno : 0;
     __atomic_store_n(&k->inside, false, __ATOMIC_RELEASE);
     tpr_out(k);
+    kvm_posted_drain(k);
     if (ret == -EAGAIN)
         ret = -EINTR;
     if (ret < 0 && ret != -EINTR)

@@ -11,7 +11,7 @@ now() { cut -d' ' -f1 /proc/uptime; }
 say() { echo "# $(now)"; if [ "$1" = 0 ]; then echo "ok $2"; else echo "FAIL $2: $3"; fi; }
 inner() { timeout -k 5 60 duet -accel kvm,kernel-irqchip=$chips "$@" -nographic </dev/null >/out 2>/err; status=$?; tr -d '\r' </out >/out.text; }
 
-counter() { awk -v n=$1 '$1 == n { v = $2 } END { print v + 0 }' /counters; }
+counter() { awk -v n=$1 '$2 == n { v = $3 } END { print v + 0 }' /counters; }
 
 # linux KERNEL NAME: to user space, with disk, network and random numbers
 linux() {

@@ -54,6 +54,11 @@ TEST(probe_is_quick)
     CHECK(best < limit);
 }
 
+/* The tests' code ends at a port with a region: writes to nothing at 80h do not come out. */
+static uint64_t ones(void *opaque, uint64_t offset, unsigned size) { return size_mask(size); }
+static void ignore(void *opaque, uint64_t offset, uint64_t val, unsigned size) { }
+static struct region post = { .kind = REGION_IO, .name = "post", .read = ones, .write = ignore };
+
 /* One machine a process: RAM at 0, ROM below 1 MiB, all chips in the kernel. */
 static void machine(void)
 {
@@ -64,6 +69,7 @@ static void machine(void)
     vm->loop = loop_new(vm->clock);
     CHECK_EQ(kvm_engine.init(vm), 0);
     machine_lock();
+    as_add(vm->io, &post, 0x80, 1);
     CHECK_EQ(as_add_ram(vm->mem, &ram, "ram", 0, 8 << 20, REGION_RAM), 0);
     CHECK_EQ(as_add_ram(vm->mem, &rom, "rom", 0xf0000, 0x10000, REGION_ROM), 0);
     struct vcpu *v = calloc(1, sizeof(*v));
@@ -368,7 +374,6 @@ TEST(dirty_log)
 
 static void ring(void *opaque, unsigned n) { }
 static uint64_t nothing(void *opaque, uint64_t offset, unsigned size) { return 0; }
-static void ignore(void *opaque, uint64_t offset, uint64_t val, unsigned size) { }
 
 static uint64_t mmio_at;
 
@@ -424,6 +429,35 @@ TEST(doorbells_follow_their_region)
     as_remove(vm->io, &r);
     CHECK_EQ(run_to_port(code, sizeof(code)), 0x700);
     CHECK_EQ(rings(&bell), 0);
+}
+
+/* Only while nothing is at the port; none lost, and a wider write comes out. */
+TEST(post_codes_do_not_come_out)
+{
+    static uint8_t code[] = { 0xb9, 0x2c, 0x01, 0xe6, 0x80, 0xe2, 0xfc,      /* mov $300, %cx; 1: out %al, $0x80; loop 1b */
+                              0xe6, 0x81 };                                  /* out %al, $0x81 */
+    static uint8_t wide[] = { 0xe7, 0x80 };                                  /* out %ax, $0x80 */
+
+    NEED_KVM();
+    machine();
+    struct kvm_cpu *k = vm->vcpus[0]->engine_data;
+    if (kvm_try(kvm_host.dev, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) <= 0)
+        SKIP("this KVM does not collect writes to ports");
+    uint64_t before = k->vcpu->n.kvm_posted;
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
+    kvm_posted_drain(k);
+    CHECK_EQ(k->vcpu->n.kvm_posted, before);
+    as_remove(vm->io, &post);
+    unsigned full = run_to_port(code, sizeof(code)) == 0x80;   /* the ring has no more room */
+    CHECK_EQ(full, 1);
+    while (kvm_posted_drain(k), kvm_try(k->fd, KVM_RUN, 0) == 0 && k->run->io.port == 0x80 && full < 10)
+        full++;
+    CHECK_EQ(k->run->io.port, 0x81);
+    kvm_posted_drain(k);
+    CHECK_EQ(k->vcpu->n.kvm_posted + full, before + 300);
+    CHECK_EQ(run_to_port(wide, sizeof(wide)), 0x80);
+    as_add(vm->io, &post, 0x80, 1);
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
 }
 
 /* A slot comes, moves, and goes with its region; what is no slot leaves to the engine. */
