@@ -3,6 +3,8 @@
 #define CORE_ENGINE_H
 #include "core/vcpu.h"
 
+struct notifier;
+
 enum run_result { RUN_STOPPED, RUN_ERROR };     /* STOPPED: VCPU_EXIT was pending; see vm->request */
 
 struct engine {
@@ -13,5 +15,8 @@ struct engine {
     enum run_result (*vcpu_run)(struct vcpu *);        /* on the vCPU's thread until stopped */
     void (*vcpu_state_changed)(struct vcpu *);         /* cpu state was written from outside (loader, monitor): drop derived state */
     void (*vcpu_free)(struct vcpu *);
+    /* Optional (core/notifier.h): an event that sends the notifier's message, in its fd; 0 or -errno (silent). UNBIND: nothing is on its way afterwards. */
+    int (*notifier_bind)(struct notifier *);
+    void (*notifier_unbind)(struct notifier *);
 };
 #endif

@@ -28,6 +28,7 @@ struct vm {
     int exit_status;
     bool no_reboot;
     const char *cpu_spec;                  /* -cpu as given, NULL: the engine's default; set before the engine's init */
+    union counters n;                      /* what is not a vCPU's own; under the machine lock */
     char accel_why[160];                   /* which engine was chosen and why, for `info accel` */
 };
 

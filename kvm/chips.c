@@ -2,7 +2,8 @@
  * The kernel's interrupt controllers: creation, routing, lines and messages in, state both ways as raw structs.
  *
  * Invariant of the routing table: ON, global interrupt n is input n of the PIC (n < 16) and pin n of the I/O APIC, 0 being pin 2; SPLIT, entry i
- * is a level-triggered message that our I/O APIC model has sent, which is how the kernel knows whose EOIs to report. Locks: machine lock.
+ * is a level-triggered message that our I/O APIC model has sent, which is how the kernel knows whose EOIs to report. Behind the pins are messages of
+ * devices (kvm/notifier.c), in both. Locks: machine lock.
  * Linux api.rst: KVM_CREATE_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP, KVM_SET_GSI_ROUTING.
  */
 #include "core/log.h"
@@ -13,9 +14,12 @@
 
 #define PINS 24
 
-struct routes { struct kvm_irq_routing head; struct kvm_irq_routing_entry e[64]; };
+#define MAX_PIN_ROUTES (PINS + 16)
 
-static struct routes routes;
+struct routes { struct kvm_irq_routing head; struct kvm_irq_routing_entry e[MAX_PIN_ROUTES + KVM_MESSAGES]; };
+
+static struct routes routes;                  /* those of the pins, and what set_routes appends */
+static struct kvm_irq_routing_entry messages[KVM_MESSAGES];           /* type 0: not in use */
 static unsigned next_watch;
 static uint32_t levels;                       /* of the lines, as last told to the kernel */
 static void (*end_of_interrupt)(void *opaque, uint8_t vector);
@@ -26,7 +30,27 @@ static void route_pin(unsigned gsi, unsigned chip, unsigned pin)
     routes.e[routes.head.nr++] = (struct kvm_irq_routing_entry){ .gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip = { chip, pin } };
 }
 
-static int set_routes(void) { return kvm_do(kvm_host.vm_fd, "KVM_SET_GSI_ROUTING", KVM_SET_GSI_ROUTING, &routes); }
+/* The kernel takes the whole table each time. */
+static int set_routes(void)
+{
+    unsigned pins = routes.head.nr;
+
+    for (unsigned i = 0; i < KVM_MESSAGES; i++) {
+        if (messages[i].type)
+            routes.e[routes.head.nr++] = messages[i];
+    }
+    int ret = kvm_try(kvm_host.vm_fd, KVM_SET_GSI_ROUTING, (unsigned long)&routes);
+    routes.head.nr = pins;
+    return ret;
+}
+
+static int set_pin_routes(void)
+{
+    int ret = set_routes();
+    if (ret < 0)
+        log_error("-accel kvm: KVM_SET_GSI_ROUTING: %s", strerror(-ret));
+    return ret;
+}
 
 static int create_inside(void)
 {
@@ -40,7 +64,7 @@ static int create_inside(void)
             route_pin(i, i < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, i & 7);
         route_pin(i, KVM_IRQCHIP_IOAPIC, i ? i : 2);
     }
-    return set_routes();
+    return set_pin_routes();
 }
 
 int kvm_chips_init(void)
@@ -80,7 +104,21 @@ int kvm_chips_watch_eoi(uint64_t addr, uint32_t data)
     routes.e[next_watch] = e;
     routes.head.nr = MAX(routes.head.nr, next_watch + 1);
     next_watch = (next_watch + 1) % PINS;
-    return set_routes();
+    return set_pin_routes();
+}
+
+unsigned kvm_chips_gsi(unsigned route) { return PINS + route; }
+
+int kvm_chips_route(unsigned route, uint64_t addr, uint32_t data)
+{
+    struct kvm_irq_routing_entry *e = &messages[route], old = *e;
+
+    *e = (struct kvm_irq_routing_entry){ .gsi = kvm_chips_gsi(route), .type = KVM_IRQ_ROUTING_MSI,
+        .u.msi = { .address_lo = (uint32_t)addr, .address_hi = (uint32_t)(addr >> 32), .data = data } };
+    int ret = memcmp(e, &old, sizeof(old)) ? set_routes() : 0;
+    if (ret < 0)
+        *e = old;
+    return ret;
 }
 
 void kvm_chips_on_eoi(void (*end)(void *, uint8_t), void *opaque)

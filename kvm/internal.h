@@ -50,6 +50,13 @@ void kvm_memory_update(void);
 #define KVM_PRIVATE_SLOT 256             /* the first number that memory.c does not use */
 /* doorbell.c */
 void kvm_doorbells_init(struct vm *);
+/* notifier.c */
+void kvm_notifiers_init(struct vm *);
+int kvm_notifier_bind(struct notifier *);
+void kvm_notifier_unbind(struct notifier *);
+/* posted.c; DRAIN: after every KVM_RUN. */
+void kvm_posted_init(struct vm *);
+void kvm_posted_drain(struct kvm_cpu *);
 /* sync.c: all of struct x86_cpu to the kernel and back. 0 or -errno. */
 int kvm_state_put(struct kvm_cpu *);
 int kvm_state_get(struct kvm_cpu *);
@@ -71,6 +78,9 @@ int kvm_run_once(struct kvm_cpu *, bool finish);
 int kvm_chips_init(void);
 int kvm_chips_vcpu_init(struct kvm_cpu *);
 void kvm_chips_eoi_exit(uint8_t vector);
+#define KVM_MESSAGES 256                 /* routes for messages; each is a global interrupt of its own */
+unsigned kvm_chips_gsi(unsigned route);
+int kvm_chips_route(unsigned route, uint64_t addr, uint32_t data);       /* silent */
 /* report.c: one clear message for an exit that nobody can handle */
 void kvm_report(struct kvm_cpu *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *kvm_exit_name(uint32_t reason);

@@ -30,6 +30,8 @@ int kvm_chips_msi(uint64_t addr, uint32_t data);
 /* SPLIT: tell the kernel that EOIs of this level-triggered message are ours to see; END is called on the vCPU's thread for each. */
 int kvm_chips_watch_eoi(uint64_t addr, uint32_t data);
 void kvm_chips_on_eoi(void (*end)(void *opaque, uint8_t vector), void *opaque);
+/* Messages that were given to the kernel (kvm/notifier.c) come back to their senders, and those on their way have arrived. */
+void kvm_notifiers_drop(void);
 /* State as the kernel keeps it. CHIP: KVM_IRQCHIP_PIC_MASTER, _PIC_SLAVE or _IOAPIC. */
 int kvm_chips_get(struct kvm_irqchip *, unsigned chip);
 int kvm_chips_set(struct kvm_irqchip *);

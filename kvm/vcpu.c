@@ -78,6 +78,8 @@ static int init(struct vm *vm)
     if ((ret = create_vm()) < 0)
         return ret;
     kvm_doorbells_init(vm);
+    kvm_notifiers_init(vm);
+    kvm_posted_init(vm);
     kvm_memory_init(vm);
     return 0;
 }
@@ -383,6 +385,7 @@ static int enter(struct kvm_cpu *k)
     int ret = ioctl(k->fd, KVM_RUN, 0) < 0 ? -errno : 0;
     __atomic_store_n(&k->inside, false, __ATOMIC_RELEASE);
     tpr_out(k);
+    kvm_posted_drain(k);
     if (ret == -EAGAIN)
         ret = -EINTR;
     if (ret < 0 && ret != -EINTR)
@@ -478,4 +481,5 @@ static enum run_result vcpu_run(struct vcpu *v)
 
 const struct engine kvm_engine = {
     .name = "kvm", .init = init, .vcpu_init = vcpu_init, .vcpu_reset = vcpu_reset, .vcpu_run = vcpu_run,
-    .vcpu_state_changed = vcpu_state_changed, .vcpu_free = vcpu_free };
+    .vcpu_state_changed = vcpu_state_changed, .vcpu_free = vcpu_free,
+    .notifier_bind = kvm_notifier_bind, .notifier_unbind = kvm_notifier_unbind };

@@ -27,6 +27,7 @@ void counters_each(struct vm *vm, void (*line)(void *opaque, const char *text), 
 
     for (int i = 0; i < vm->n_vcpus; i++)
         add(&sum, &vm->vcpus[i]->n);
+    add(&sum, &vm->n);
     engine_tcg_counters(add, &sum);
     for (unsigned i = 0; i < N_COUNTERS; i++) {
         uint64_t v = rows[i].unit == UNIT_ticks ? muldiv64(sum.all[i], 1000000000, x86_tsc_hz()) : sum.all[i];

@@ -376,10 +376,12 @@ static int try_all(bool on)
     return ret < 0 || !on ? ret : kvm_chips_get_pit(&p);
 }
 
-/* Leaves the kernel's PIT standing still. */
+/* Leaves the kernel's PIT standing still. An interrupt that the kernel still carries would be lost. */
 static int fetch(bool pit, int64_t *since)
 {
     struct vcpu *v = m->vm->vcpus[0];
+
+    kvm_notifiers_drop();
     int ret = kvm_aside_begin(v);
 
     if (ret >= 0 && pit)

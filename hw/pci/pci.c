@@ -142,8 +142,17 @@ static void msix_send(struct pci_dev *d, unsigned v)
 {
     const uint8_t *e = d->msix.table + v * MSIX_ENTRY;
     uint64_t addr = get_le(e, 4) | (uint64_t)get_le(e + 4, 4) << 32;
-    if (d->bus->msi && (get_le(d->config + PCI_COMMAND, 2) & PCI_CMD_MASTER))
-        d->bus->msi(d->bus->msi_opaque, addr, get_le(e + 8, 4));
+    uint32_t data = get_le(e + 8, 4);
+    if (!d->bus->msi || !(get_le(d->config + PCI_COMMAND, 2) & PCI_CMD_MASTER))
+        return;
+    if (!notifier_send(d->bus->vm, &d->notifier[v], addr, data))
+        d->bus->msi(d->bus->msi_opaque, addr, data);
+}
+
+static void msix_release(struct pci_dev *d)
+{
+    for (unsigned v = 0; v < d->msix_vectors; v++)
+        notifier_release(d->bus->vm, &d->notifier[v]);
 }
 
 void pci_msix_notify(struct pci_dev *d, unsigned v)
@@ -158,8 +167,10 @@ void pci_msix_notify(struct pci_dev *d, unsigned v)
 
 static void msix_flush(struct pci_dev *d)
 {
-    if (!pci_msix_enabled(d))
+    if (!pci_msix_enabled(d)) {
+        msix_release(d);
         return;
+    }
     for (unsigned v = 0; v < d->msix_vectors; v++) {
         if ((d->msix.pba & BIT(v)) && !msix_masked(d, v)) {
             d->msix.pba &= ~BIT(v);
@@ -185,6 +196,8 @@ static void msix_write(void *opaque, uint64_t offset, uint64_t val, unsigned siz
     if (size < 4 || offset + size > d->msix_vectors * (uint64_t)MSIX_ENTRY)
         return;
     memcpy(d->msix.table + offset, &val, size);
+    if (offset % MSIX_ENTRY < 12)
+        notifier_release(d->bus->vm, &d->notifier[offset / MSIX_ENTRY]);
     msix_flush(d);
 }
 
@@ -206,6 +219,7 @@ int pci_msix_init(struct pci_dev *d, unsigned vectors, int bar)
 
 static void msix_reset(struct pci_dev *d)
 {
+    msix_release(d);
     memset(&d->msix, 0, sizeof(d->msix));
     for (unsigned v = 0; v < PCI_MSIX_MAX; v++)
         d->msix.table[v * MSIX_ENTRY + 12] = MSIX_VECTOR_MASKED;

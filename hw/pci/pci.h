@@ -9,6 +9,7 @@
  */
 #ifndef HW_PCI_PCI_H
 #define HW_PCI_PCI_H
+#include "core/notifier.h"
 #include "core/vm.h"
 
 #define PCI_DEVFN(slot, fn) ((slot) << 3 | (fn))
@@ -51,6 +52,7 @@ struct pci_dev {
     void (*config_written)(struct pci_dev *, unsigned offset, unsigned size);
     uint8_t config[256];
     struct pci_msix msix;
+    struct notifier notifier[PCI_MSIX_MAX];
     uint8_t intx;                         /* level the device drives */
     uint8_t intx_seen;                    /* level the bus sees (INTx disable applied) */
 };
@@ -59,7 +61,7 @@ struct pci_dev {
 #define PCI_ROWS(type, m) \
     S_SKIP(type, m.dev), S_SKIP(type, m.bus), S_SKIP(type, m.devfn), S_SKIP(type, m.cap_end), S_SKIP(type, m.msix_cap), \
     S_SKIP(type, m.msix_vectors), S_SKIP(type, m.wmask), S_SKIP(type, m.w1c), S_SKIP(type, m.reset_config), S_SKIP(type, m.bar), \
-    S_SKIP(type, m.config_written), S_SAVE(type, m.config), S_SAVE(type, m.msix), S_SAVE(type, m.intx), S_SAVE(type, m.intx_seen)
+    S_SKIP(type, m.config_written), S_SAVE(type, m.config), S_SAVE(type, m.msix), S_SKIP(type, m.notifier), S_SAVE(type, m.intx), S_SAVE(type, m.intx_seen)
 
 struct pci_bus {
     struct device dev;

@@ -11,13 +11,19 @@ now() { cut -d' ' -f1 /proc/uptime; }
 say() { echo "# $(now)"; if [ "$1" = 0 ]; then echo "ok $2"; else echo "FAIL $2: $3"; fi; }
 inner() { timeout -k 5 60 duet -accel kvm,kernel-irqchip=$chips "$@" -nographic </dev/null >/out 2>/err; status=$?; tr -d '\r' </out >/out.text; }
 
+counter() { awk -v n=$1 '$2 == n { v = $3 } END { print v + 0 }' /counters; }
+
 # linux KERNEL NAME: to user space, with disk, network and random numbers
 linux() {
     inner -m 256 -kernel /vmlinuz-$1 -initrd /initrd-$1.gz -append "console=ttyS0 panic=-1 quiet duet.run=devices.sh" -no-reboot \
-        -drive file=/disk.img,if=virtio,format=raw,snapshot=on -nic user,model=virtio-net-pci -device virtio-rng-pci
+        -drive file=/disk.img,if=virtio,format=raw,snapshot=on -nic user,model=virtio-net-pci -device virtio-rng-pci -d exec -D /counters
     cat /out.text
     [ $status = 0 ] && grep -q 'DUET-RESULT: ok' /out.text
     say $? $2 "status $status $(tail -n 1 /err) $(tail -n 1 /out.text)"
+    # Interrupts of the devices: the kernel delivers them where it has the local APIC.
+    messages=$(counter messages) events=$(counter message_events)
+    if [ $chips = off ]; then [ "$messages" -gt 10 ] && [ "$events" = 0 ]; else [ "$events" -gt 10 ] && [ "$events" -gt $((messages / 2)) ]; fi
+    say $? $2_messages "$events of $messages by events"
 }
 
 for chips in off split on; do

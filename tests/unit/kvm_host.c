@@ -5,6 +5,7 @@
 #include "tests/unit/test.h"
 #include "x86/xstate.h"
 #include "core/clock.h"
+#include "core/notifier.h"
 #include "core/vm.h"
 #include "kvm/internal.h"
 #include "vmm/kvm_chips.h"
@@ -53,6 +54,11 @@ TEST(probe_is_quick)
     CHECK(best < limit);
 }
 
+/* The tests' code ends at a port with a region: writes to nothing at 80h do not come out. */
+static uint64_t ones(void *opaque, uint64_t offset, unsigned size) { return size_mask(size); }
+static void ignore(void *opaque, uint64_t offset, uint64_t val, unsigned size) { }
+static struct region post = { .kind = REGION_IO, .name = "post", .read = ones, .write = ignore };
+
 /* One machine a process: RAM at 0, ROM below 1 MiB, all chips in the kernel. */
 static void machine(void)
 {
@@ -63,6 +69,7 @@ static void machine(void)
     vm->loop = loop_new(vm->clock);
     CHECK_EQ(kvm_engine.init(vm), 0);
     machine_lock();
+    as_add(vm->io, &post, 0x80, 1);
     CHECK_EQ(as_add_ram(vm->mem, &ram, "ram", 0, 8 << 20, REGION_RAM), 0);
     CHECK_EQ(as_add_ram(vm->mem, &rom, "rom", 0xf0000, 0x10000, REGION_ROM), 0);
     struct vcpu *v = calloc(1, sizeof(*v));
@@ -367,7 +374,6 @@ TEST(dirty_log)
 
 static void ring(void *opaque, unsigned n) { }
 static uint64_t nothing(void *opaque, uint64_t offset, unsigned size) { return 0; }
-static void ignore(void *opaque, uint64_t offset, uint64_t val, unsigned size) { }
 
 static uint64_t mmio_at;
 
@@ -425,6 +431,35 @@ TEST(doorbells_follow_their_region)
     CHECK_EQ(rings(&bell), 0);
 }
 
+/* Only while nothing is at the port; none lost, and a wider write comes out. */
+TEST(post_codes_do_not_come_out)
+{
+    static uint8_t code[] = { 0xb9, 0x2c, 0x01, 0xe6, 0x80, 0xe2, 0xfc,      /* mov $300, %cx; 1: out %al, $0x80; loop 1b */
+                              0xe6, 0x81 };                                  /* out %al, $0x81 */
+    static uint8_t wide[] = { 0xe7, 0x80 };                                  /* out %ax, $0x80 */
+
+    NEED_KVM();
+    machine();
+    struct kvm_cpu *k = vm->vcpus[0]->engine_data;
+    if (kvm_try(kvm_host.dev, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) <= 0)
+        SKIP("this KVM does not collect writes to ports");
+    uint64_t before = k->vcpu->n.kvm_posted;
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
+    kvm_posted_drain(k);
+    CHECK_EQ(k->vcpu->n.kvm_posted, before);
+    as_remove(vm->io, &post);
+    unsigned full = run_to_port(code, sizeof(code)) == 0x80;   /* the ring has no more room */
+    CHECK_EQ(full, 1);
+    while (kvm_posted_drain(k), kvm_try(k->fd, KVM_RUN, 0) == 0 && k->run->io.port == 0x80 && full < 10)
+        full++;
+    CHECK_EQ(k->run->io.port, 0x81);
+    kvm_posted_drain(k);
+    CHECK_EQ(k->vcpu->n.kvm_posted + full, before + 300);
+    CHECK_EQ(run_to_port(wide, sizeof(wide)), 0x80);
+    as_add(vm->io, &post, 0x80, 1);
+    CHECK_EQ(run_to_port(code, sizeof(code)), 0x80);
+}
+
 /* A slot comes, moves, and goes with its region; what is no slot leaves to the engine. */
 TEST(slots_follow_the_map)
 {
@@ -452,6 +487,47 @@ TEST(slots_follow_the_map)
     CHECK_EQ(run_to_port(code, sizeof(code)), -1);
     CHECK_EQ(mmio_at, 0xd0000);
     as_remove(vm->mem, &window);
+}
+
+/* ---- messages ---- */
+
+static bool requested(unsigned vector)
+{
+    struct lapic *l = models.apics->apics[0];
+    l->dev.pre_save(l);
+    return l->irr[vector >> 5] >> (vector & 31) & 1;
+}
+
+/* A message that comes again goes by the kernel's event, and arrives; asking for the state takes the event back, and the next message makes a new one. */
+TEST(messages_by_irqfd)
+{
+    struct notifier n = { 0 };
+    struct lapic *l;
+
+    NEED_KVM();
+    machine();
+    l = models.apics->apics[0];
+    l->svr = 0x1ff;
+    CHECK_EQ(kvm_models_load(), 0);
+    CHECK(!notifier_send(vm, &n, 0xfee00000, 0x61));
+    CHECK(!requested(0x61));
+    if (!notifier_send(vm, &n, 0xfee00000, 0x61))
+        SKIP("this KVM has no irqfd");
+    CHECK(n.fd > 0);
+    CHECK(requested(0x61));
+    CHECK_EQ(n.fd, 0);
+    CHECK(!notifier_send(vm, &n, 0xfee00000, 0x62));
+    CHECK(!requested(0x62));
+    CHECK(notifier_send(vm, &n, 0xfee00000, 0x62));
+    struct notifier others[2] = { 0 };
+    for (unsigned i = 0; i < 4; i++)
+        CHECK_EQ(notifier_send(vm, &others[i & 1], 0xfee00000, 0x70 + (i & 1)), i > 1);
+    CHECK(n.route != others[0].route && n.route != others[1].route && others[0].route != others[1].route);
+    CHECK(requested(0x62) && requested(0x70) && requested(0x71));
+    CHECK_EQ(vm->n.message_events, 4);
+    notifier_release(vm, &n);
+    l->dev.reset(l);
+    CHECK_EQ(kvm_models_load(), 0);
 }
 
 /* ---- single steps and breakpoints ---- */
