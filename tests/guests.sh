@@ -46,7 +46,9 @@ if { tests/guest/fetch.sh i386 && tests/guest/mkinitrd.sh; } >"$work/fetch_i386.
     mach gnumach-i386
     for kernel in 686 686-pae; do
         boot $kernel 60 "quiet duet.nonet duet.run=hello.sh"
-        booted linux_$kernel && { grep -aqE "^Linux .*-$kernel i686" "$work/console"; verdict linux_$kernel/uname $? "$(grep -a Linux "$work/console")"; }
+        booted linux_$kernel
+        grep -aqE "^Linux .*-$kernel i686" "$work/console"
+        verdict linux_$kernel/uname $? "$(grep -a '^Linux' "$work/console")"
     done
 else
     skip gnumach-i386 "no packages for i386: $(tail -n 1 "$work/fetch_i386.log")"
