@@ -259,6 +259,7 @@ uint64_t helper_rdtsc(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, u
 
 uint64_t helper_rdtscp(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
+    __asm__ volatile("lfence" : : : "memory");       /* it waits for what is before it: processors are compared by that */
     helper_rdtsc(cpu, 0, 0, 0);
     cpu->regs[X86_RCX] = (uint32_t)cpu->tsc_aux;
     return 0;
