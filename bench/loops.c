@@ -83,6 +83,33 @@ static struct result bench_crc(void)
     return (struct result){ 0, crc };
 }
 
+/* A running sum over an array, and how often each byte value occurs: little arithmetic, an access or two to each element. */
+static struct result bench_prefix(void)
+{
+    static uint32_t a[4096];
+    for (uint32_t i = 0; i < 4096; i++)
+        a[i] = i * 2654435761u;
+    for (int turn = 0; turn < 30000; turn++)
+        for (unsigned i = 1; i < 4096; i++)
+            a[i] = (a[i] + a[i - 1]) ^ i;
+    return (struct result){ 0, a[4095] };
+}
+
+static struct result bench_hist(void)
+{
+    static uint32_t count[256];
+    static uint8_t buffer[1 << 14];
+    uint64_t check = 0;
+    for (unsigned i = 0; i < sizeof(buffer); i++)
+        buffer[i] = (uint8_t)(i * 2654435761u >> 20);
+    for (int turn = 0; turn < 8000; turn++)
+        for (unsigned i = 0; i < sizeof(buffer); i++)
+            count[buffer[i]]++;
+    for (unsigned i = 0; i < 256; i++)
+        check = check * 31 + count[i];
+    return (struct result){ 0, check };
+}
+
 /* Numbers of 1024 bits multiplied as schools teach it: wide products and carries. */
 static struct result bench_bignum(void)
 {
@@ -310,7 +337,7 @@ __attribute__((target("avx2,fma"))) static struct result bench_avx2block(void)
 }
 
 static const struct { const char *name; struct result (*run)(void); } table[] = {
-    { "int", bench_int }, { "collatz", bench_collatz }, { "crc", bench_crc }, { "sort", bench_sort }, { "bignum", bench_bignum }, { "gcd", bench_gcd },
+    { "int", bench_int }, { "collatz", bench_collatz }, { "crc", bench_crc }, { "sort", bench_sort }, { "prefix", bench_prefix }, { "hist", bench_hist }, { "bignum", bench_bignum }, { "gcd", bench_gcd },
     { "call", bench_call }, { "fib", bench_fib }, { "chase", bench_chase }, { "chase4k", bench_chase4k }, { "double", bench_double },
     { "doublerow", bench_doublerow }, { "sse", bench_sse }, { "avx2", bench_avx2 }, { "avx2block", bench_avx2block },
 };
