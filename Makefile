@@ -59,8 +59,8 @@ check: deps
 	@tests/run
 # What check leaves out for its length.
 soak: deps
-	@$(MAKE) --no-print-directory all
-	@SOAK=1 tests/run guests
+	@$(MAKE) --no-print-directory all unit
+	@SOAK=1 SLOW=2 tests/run guests lockstep kvm
 # The KVM engine alone: on this host, and nested in a translated guest.
 check-kvm: deps
 	@$(MAKE) --no-print-directory all unit

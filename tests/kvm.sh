@@ -178,8 +178,8 @@ set -- "$guest/vmlinuz-cloud" "$guest/initrd-cloud.gz" "$guest/vmlinuz-generic" 
 if { tests/guest/fetch.sh i386 && tests/guest/mkinitrd.sh; } >"$work/fetch.log" 2>&1; then
     set -- "$@" "$guest/vmlinuz-686" "$guest/initrd-686.gz" "$guest/vmlinuz-686-pae" "$guest/initrd-686-pae.gz"
 else
-    skip nested/linux_686-pae "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
-    skip nested/linux_686 "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
+    skip nested/on/linux_686-pae "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
+    skip nested/on/linux_686 "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
 fi
 for file in kvm_host exits16 exits32 exits64 smc64 groups64 kind1 kind2 kind3 kind5 kind6 kind7; do
     [ ! -e "$work/$file" ] || set -- "$@" "$work/$file"
@@ -193,8 +193,8 @@ outer() {
     outer_name=$1
     said=$work/outer.$outer_name
     shift
-    timeout -k 5 "$(limit 200)" "$@" -m 1024 -nographic -no-reboot -kernel "$guest/vmlinuz-cloud" -initrd "$work/outer.gz" \
-        -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check duet.outer=$outer_name" </dev/null >"$work/outer.raw" 2>"$work/outer.err"
+    timeout -k 5 "$(limit 320)" "$@" -m 1024 -nographic -no-reboot -kernel "$guest/vmlinuz-cloud" -initrd "$work/outer.gz" \
+        -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check duet.outer=$outer_name${SOAK:+ duet.soak}" </dev/null >"$work/outer.raw" 2>"$work/outer.err"
     status=$?
     tr -d '\r' <"$work/outer.raw" >"$said"
 }
@@ -212,7 +212,7 @@ outer_says
 if command -v qemu-system-x86_64 >/dev/null; then
     set -- qemu-system-x86_64 -accel tcg -cpu max -nic none
     outer in_qemu "$@"
-    if [ $status = 124 ] && [ "$(sed -n 's/^# alive \([0-9]*\).*/\1/p' "$said" | tail -n 1)" -lt "$(limit 150)" ]; then
+    if [ $status = 124 ] && [ "$(sed -n 's/^# alive \([0-9]*\).*/\1/p' "$said" | tail -n 1)" -lt "$(limit 270)" ]; then
         echo "# the outer machine stood still; $(tail -n 1 "$said")"
         cp "$said" "$work/outer.stood"
         outer in_qemu "$@"

@@ -112,11 +112,11 @@ else
     verdict nested $? "last: $(grep -v '^ *$' "$work/outer" | tail -n 1 | cut -c1-100)"
 fi
 
-together tcg,interp 30 -m 256 -kernel "$guest/vmlinuz-cloud" -initrd "$guest/initrd-cloud.gz" -append "console=ttyS0"
+together tcg,interp ${SOAK:+1}20 -m 256 -kernel "$guest/vmlinuz-cloud" -initrd "$guest/initrd-cloud.gz" -append "console=ttyS0"
 lockstep_status=$?
 [ "$(counted)" -gt 2000000 ]
 verdict cloud $? "status $lockstep_status; $(counted) instructions; $(grep -m 1 lockstep: "$work/err")"
-together tcg,interp,blocks=on 40 -m 256 -kernel "$guest/vmlinuz-cloud" -initrd "$guest/initrd-cloud.gz" -append "console=ttyS0"
+together tcg,interp,blocks=on ${SOAK:+1}20 -m 256 -kernel "$guest/vmlinuz-cloud" -initrd "$guest/initrd-cloud.gz" -append "console=ttyS0"
 lockstep_status=$?
 [ "$(counted)" -gt 50000000 ]
 verdict blocks/cloud $? "status $lockstep_status; $(counted) instructions; $(grep -m 1 lockstep: "$work/err")"

@@ -52,11 +52,13 @@ inner -m 16 -kernel /kind2 -no-reboot -drive file=/disk.img,if=virtio,format=raw
 say $? nested/internal_error "status $status $(head -n 1 /err)"
 
 # Other kernels: everything built as modules; 32-bit ones with two and three levels of page tables (tests/kvm.sh: not in QEMU).
-chips=on
-others="generic 686 686-pae"
-grep -q duet.outer=in_qemu /proc/cmdline && others=generic
-for kernel in $others; do
-    [ -e /vmlinuz-$kernel ] && linux $kernel nested/linux_$kernel
+others="generic 686 686-pae" places="off split on"
+grep -q duet.soak /proc/cmdline || places=on
+grep -q duet.outer=in_qemu /proc/cmdline && others=generic places=on
+for chips in $places; do
+    for kernel in $others; do
+        [ -e /vmlinuz-$kernel ] && linux $kernel nested/$chips/linux_$kernel
+    done
 done
 
 # The same processor as the translator shows.
