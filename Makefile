@@ -60,7 +60,7 @@ check: deps
 # What check leaves out for its length.
 soak: deps
 	@$(MAKE) --no-print-directory all unit
-	@SOAK=1 SLOW=2 tests/run guests lockstep kvm
+	@SOAK=1 SLOW=2 tests/run guests lockstep
 # The KVM engine alone: on this host, and nested in a translated guest.
 check-kvm: deps
 	@$(MAKE) --no-print-directory all unit

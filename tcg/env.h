@@ -42,9 +42,9 @@ struct tcg_env {
     /* 120 */ uint64_t pad;
     /* 128 */ uint8_t bounce[64] __attribute__((aligned(64)));   /* memory operand of a slow access (MMIO, page crossing) */
     uint64_t args[3];                      /* of the helper being called */
-    uint64_t slow_va; uint32_t slow_size, slow_pad0;       /* of the access in bounce */
+    uint64_t slow_va, slow_mask;           /* of the access in bounce; of a masked one: its opmask register */
+    uint32_t slow_size, slow_lanes;        /* bytes; native_lanes() of a masked one, else 0 */
     void *slow_ptr;                        /* where the instruction of a slow access that writes runs: bounce, or tracked RAM itself */
-    uint64_t slow_mask; uint32_t slow_lanes, slow_pad;     /* of a masked one: opmask register, native_lanes(); 0: not masked */
     uint64_t saved_r11, saved_misc;        /* scratch kept over a slow path */
     uint64_t salt_gens;                    /* code_gen pair that salt[] was made for */
     uint32_t salt_mode, salt_epoch; uint64_t salt_cs_base;

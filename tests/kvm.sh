@@ -194,7 +194,7 @@ outer() {
     said=$work/outer.$outer_name
     shift
     timeout -k 5 "$(limit 320)" "$@" -m 1024 -nographic -no-reboot -kernel "$guest/vmlinuz-cloud" -initrd "$work/outer.gz" \
-        -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check duet.outer=$outer_name${SOAK:+ duet.soak}" </dev/null >"$work/outer.raw" 2>"$work/outer.err"
+        -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check duet.outer=$outer_name" </dev/null >"$work/outer.raw" 2>"$work/outer.err"
     status=$?
     tr -d '\r' <"$work/outer.raw" >"$said"
 }

@@ -53,7 +53,6 @@ say $? nested/internal_error "status $status $(head -n 1 /err)"
 
 # Other kernels: everything built as modules; 32-bit ones with two and three levels of page tables (tests/kvm.sh: not in QEMU).
 others="generic 686 686-pae" places="off split on"
-grep -q duet.soak /proc/cmdline || places=on
 grep -q duet.outer=in_qemu /proc/cmdline && others=generic places=on
 for chips in $places; do
     for kernel in $others; do
