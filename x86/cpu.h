@@ -161,6 +161,8 @@ void x86_dump(const struct x86_cpu *, char *buf, size_t len);        /* register
 static inline bool x86_long_mode(const struct x86_cpu *c) { return c->efer & EFER_LMA; }
 static inline bool x86_code64(const struct x86_cpu *c) { return (c->efer & EFER_LMA) && (c->seg[X86_CS].attr & SEG_L); }
 static inline bool x86_vm86(const struct x86_cpu *c) { return (c->rflags & RF_VM) != 0; }
+/* Virtual-8086 mode with the virtual interrupt flag (SDM vol. 3 ch. 20.3). */
+static inline bool x86_vme(const struct x86_cpu *c) { return x86_vm86(c) && (c->cr4 & CR4_VME) && (c->rflags & RF_IOPL) != RF_IOPL; }
 
 /* ---- page walk (x86/walk.c): every paging mode; SDM vol. 3 ch. 4 ---- */
 struct x86_walk {
