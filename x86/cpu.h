@@ -140,6 +140,8 @@ struct x86_cpu {
     bool ss_shadow;                     /* MOV SS / POP SS: debug traps too are held off for the next instruction */
     bool exc_bad_va;                    /* the #GP(0) recorded is for a non-canonical address: #SS(0) when the access was one to the stack */
     bool exc_ext;                       /* EXT bit of error codes: an event not caused by software is being delivered */
+    bool x87_wait;                      /* a waiting instruction has met an error with CR0.NE clear */
+    uint32_t x87_ignored;               /* it runs now although (IGNNE#): BIT(16) and the control word to be restored */
     bool wait_sipi;                     /* INIT has happened: only SIPI starts this processor */
     uint64_t tsc_offset;
     /* MSRs (x86/msr.def names each field) */
