@@ -4,7 +4,7 @@
  * In: a recorded exception (exc_*), bits of vcpu->pending, the local APIC's vector. Out: the CPU state at the handler's first instruction. A
  * fault met on the way is raised as any other: it unwinds to the run loop, which calls here again, and exc_delivering tells what was under way
  * (#DF rules). So a delivery writes registers only after its last access that can fault. A triple fault asks for a reset.
- * Order: #VMEXIT, injected event, INIT/SIPI, exception, NMI, external interrupt, virtual interrupt. An event that an SVM guest's host intercepts is a
+ * Order: #VMEXIT, injected event, INIT/SIPI, exception, SMI, NMI, external interrupt, virtual interrupt. An event that an SVM guest's host intercepts is a
  * #VMEXIT instead (svm_exit.c). SDM vol. 3 ch. 6 (6.12 gates and stacks, 6.14 64-bit, 6.15 #DF), 20.3 (real mode and v86).
  */
 #include "frontend-x86/deliver.h"
@@ -14,6 +14,7 @@
 #include "frontend-x86/insn.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
+#include "frontend-x86/smm.h"
 #include "frontend-x86/svm.h"
 
 enum { GATE_TASK = 5, GATE_INT16 = 6, GATE_TRAP16 = 7, GATE_INT = 14, GATE_TRAP = 15 };
@@ -252,7 +253,8 @@ static bool contributory(unsigned v)
     return v == X86_DE || (v >= X86_TS && v <= X86_GP);
 }
 
-static void triple_fault(struct x86_cpu *cpu)
+/* The state after a triple fault, which only a reset ends. */
+void x86_shutdown(struct x86_cpu *cpu)
 {
     char text[4096];
     if (svm_take(cpu, SVM_SHUTDOWN))
@@ -315,7 +317,7 @@ static bool deliver_exception(struct x86_cpu *cpu)
         cpu->cr2 = cpu->exc_cr2;               /* whenever one is detected, even if a double fault comes of it */
     if (!promote(cpu)) {
         cpu->exc_pending = false;
-        triple_fault(cpu);
+        x86_shutdown(cpu);
         return !cpu->vcpu->halted;             /* a guest's shutdown may be its host's business */
     }
     unsigned v = cpu->exc_vector;
@@ -416,7 +418,12 @@ static void x87_no_longer_ignored(struct x86_cpu *cpu)
 
 static void deliver_external(struct x86_cpu *cpu, uint32_t pending)
 {
-    if ((pending & VCPU_NMI) && !cpu->nmi_masked) {
+    if ((pending & VCPU_SMI) && !cpu->smm) {
+        if (!svm_take(cpu, SVM_SMI)) {
+            log_event(cpu, "smi", &(struct event){ 0 });
+            x86_smi(cpu);
+        }
+    } else if ((pending & VCPU_NMI) && !cpu->nmi_masked) {
         if (!svm_take(cpu, SVM_NMI))
             deliver_nmi(cpu);
     } else if ((pending & VCPU_INTR) && svm_intr_open(cpu)) {
@@ -431,7 +438,9 @@ bool x86_deliver(void *opaque)
 {
     struct x86_cpu *cpu = opaque;
     struct vcpu *v = cpu->vcpu;
-    uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = cpu->svm.gif ? 0 : EXTERNAL;
+    uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = (cpu->svm.gif ? 0 : EXTERNAL) | (cpu->smm ? VCPU_INIT : 0);
+    if (cpu->io_smi.end)
+        x86_step_over(cpu);
     if (cpu->x87_ignored)
         x87_no_longer_ignored(cpu);
     if (cpu->svm.exit_pending) {

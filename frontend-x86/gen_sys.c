@@ -250,9 +250,11 @@ void gen_fence(struct x86_gen *g, const struct x86_insn *i)
     f->flags = 0;
 }
 
+/* No trap of a single step after it: TF is the interrupted program's. */
 void gen_rsm(struct x86_gen *g, const struct x86_insn *i)
 {
-    gen_undef(g);
+    gen_helper(g, H_rsm, IR_NONE, IR_NONE, IR_NONE);
+    gen_exit(g);
 }
 
 void gen_vmcall(struct x86_gen *g, const struct x86_insn *i)
