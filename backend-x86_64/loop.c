@@ -117,8 +117,8 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     }
     s->lo = MIN(s->lo, at);
     s->hi = MAX(s->hi, at + (int64_t)size);
-    /* After a miss, the ordinary code's members trust their group's descriptor. */
     s->store |= x64_mem_kind(x, in) != NM_READ || x->group[in - x->ir->insn].store;
+    s->trusts_load |= x->group[in - x->ir->insn].role != GROUP_NONE && !x->group[in - x->ir->insn].store;
     return s;
 }
 
@@ -142,12 +142,14 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
     struct x64_loop *l = &x->loop;
     struct moves all = { 0 }, so_far = { 0 };
     l->n_streams = l->n_hosts = 0;
+    l->may_miss = false;
     for (uint32_t k = 0; k < end; k++)
         move(&all, x->ir, &x->ir->insn[k]);
     for (uint32_t k = 0; k < end; k++) {
         const struct ir_insn *in = &x->ir->insn[k];
         if (x64_mem_kind(x, in) != NM_NONE) {
             struct x64_stream *s = stream_of(x, in, &so_far, &all, &l->of[k]);
+            l->may_miss |= !s;
             if (s)
                 l->of[k] = (uint8_t)(s - l->stream);
             else if (l->of[k] == LOOP_PROBED && x->group[k].role != GROUP_NONE)
@@ -181,8 +183,8 @@ static struct x64_mem at_top(const struct x64_stream *s, int64_t disp)
     return (struct x64_mem){ x64_contract[s->base], s->index == IR_NONE ? NOREG : x64_contract[s->index], s->scale, (int32_t)disp };
 }
 
-/* rax = min(rax, turns of this stream); goes to the exit of the list when the next turn is not inside. r10, r11 are lost. */
-static void limit_turns(struct x64_ctx *x, const struct x64_stream *s)
+/* rax = min(rax, turns of this stream by that descriptor); goes to the ordinary code when the next turn is not inside. r10, r11 are lost. */
+static void limit_by(struct x64_ctx *x, const struct x64_stream *s, unsigned region)
 {
     struct code_buf *c = x->c;
     int64_t pace = s->step < 0 ? -s->step : s->step;
@@ -190,8 +192,8 @@ static void limit_turns(struct x64_ctx *x, const struct x64_stream *s)
         x64_mov_ri(c, R10, (uint64_t)s->lo);
     else
         x64_lea(c, 8, R10, at_top(s, s->lo));
-    x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(s->region, offsetof(struct mem_region, start)));
-    x64_mov_rm(c, 8, R11, x64_region_field(s->region, offsetof(struct mem_region, len)));
+    x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(region, offsetof(struct mem_region, start)));
+    x64_mov_rm(c, 8, R11, x64_region_field(region, offsetof(struct mem_region, len)));
     x64_alu_rr(c, X64_CMP, 8, R10, R11);
     x64_jcc_to(c, CC_AE, x->loop.entry);
     x64_alu_ri(c, X64_ADD, 8, R11, (int32_t)(mem_region_slack(0) - (s->hi - s->lo)));
@@ -204,6 +206,14 @@ static void limit_turns(struct x64_ctx *x, const struct x64_stream *s)
         x64_shift_ri(c, X64_SHR, 8, r, shift);     /* by the next power of two: fewer turns than there might be */
     x64_alu_rr(c, X64_CMP, 8, r, RAX);
     x64_rr(c, x64_wide(0x42, 8, 1), RAX, r);       /* cmovb */
+}
+
+/* A turn that misses goes on in the ordinary code, whose members trust their groups' descriptors: those for loads, too, when there are both. */
+static void limit_turns(struct x64_ctx *x, const struct x64_stream *s)
+{
+    limit_by(x, s, s->region);
+    if (s->store && s->trusts_load && x->loop.may_miss)
+        limit_by(x, s, s->region - TCG_REGIONS);
 }
 
 static void set_host(struct x64_ctx *x, const struct x64_stream *s, unsigned reg)

@@ -64,7 +64,7 @@ enum x64_role { GROUP_NONE, GROUP_LEADER, GROUP_MEMBER };
 struct x64_stream {
     ir_ref base, index;                /* globals with a host register, or IR_NONE */
     uint8_t scale, use, region, host;  /* use: TCG_REGION_; region: as x64_ool; host: number of the host value that its operands need */
-    bool store, base_fixed, index_fixed;
+    bool store, trusts_load, base_fixed, index_fixed;       /* trusts_load: is of a group that stands on the descriptor for loads */
     int64_t lo, hi, step;              /* bytes touched by a turn, relative to base + (index << scale) at its beginning; what a turn adds */
 };
 
@@ -72,6 +72,7 @@ struct x64_loop {
     bool on;                           /* the copy is being emitted */
     bool bad;                          /* it cannot be made by this plan */
     bool fpu_known;
+    bool may_miss;                     /* some of its accesses are checked in each turn */
     uint8_t *gate;                     /* the jump at the block's entry: to the preheader, or just on; NULL: no loop */
     uint8_t *entry, *over, *top;       /* the ordinary code; behind its branch back; the copy */
     uint8_t exit, plan, copies;        /* copies: turns in a round */
