@@ -154,9 +154,12 @@ static bool writes_recipe(const struct x64_ctx *x)
     return recipe_uses(r, x->in->d) || recipe_uses(r, x->in->e) || x->in->op == IR_call;
 }
 
+/* It keeps no flag but the carry. */
+static bool counts(const struct ir_insn *in) { return (in->op == IR_inc || in->op == IR_dec) && in->flags & IRF_FLAGS; }
+
 void x64_fl_before(struct x64_ctx *x)
 {
-    if (x->fs == FS_RECIPE && writes_recipe(x) && x64_fl_wanted_before(x))
+    if (x->fs == FS_RECIPE && writes_recipe(x) && x64_fl_wanted_before(x) && !(counts(x->in) && carry_in_mem(x)))
         x64_fl_to_mem(x);
 }
 
