@@ -30,6 +30,8 @@ static void __attribute__((noreturn)) idt_fault(struct x86_cpu *cpu, unsigned ve
 static uint64_t flags_image(struct x86_cpu *cpu, const struct event *e)
 {
     uint64_t f = x86_get_rflags(cpu) & ~(uint64_t)RF_RF;
+    if (cpu->rep_more || (e->vector == X86_DB && cpu->exc_rf))
+        return f | RF_RF;
     bool fault = !e->soft && cpu->exc_delivering != 0xff && e->vector != X86_DB && e->vector != X86_DF && e->vector != X86_MC && e->vector != X86_NMI;
     return fault ? f | RF_RF : f;
 }
@@ -146,6 +148,8 @@ static void deliver_long(struct x86_cpu *cpu, const struct event *e)
         mmu_check(x86_mmu(cpu), sp + (i - skip) * 8, 8, MMU_WRITE, x86_stack_mode(cpu, cpl));
     mmu_check(x86_mmu(cpu), sp + (5 - skip) * 8, 8, MMU_WRITE, x86_stack_mode(cpu, cpl));
     mmu_st_mem(x86_mmu(cpu), sp, frame + skip, (6 - skip) * 8, x86_stack_mode(cpu, cpl));
+    if (unlikely(cpu->dr[7] & 0xff))
+        x86_watch(cpu, sp, (6 - skip) * 8, true);
     bool change = cpl != cpu->cpl;
     enter_handler(cpu, &g, &cs, cpl);
     if (change)
@@ -243,7 +247,11 @@ void x86_interrupt(struct x86_cpu *cpu, unsigned vector, bool soft, bool has_err
     cpu->svm.delivering = 0;
     cpu->svm.shadow = false;
     cpu->exc_ext = false;
-    cpu->intr_shadow = cpu->ss_shadow = false;
+    cpu->intr_shadow = cpu->ss_shadow = cpu->rep_more = cpu->exc_rf = false;
+    if (unlikely(cpu->dr[4])) {                    /* the frame, or what MOV SS or POP SS has held off: a trap before the handler */
+        x86_record_db(cpu, (uint32_t)cpu->dr[4] & 15);
+        cpu->dr[4] = 0;
+    }
     x86_after_transfer(cpu);
 }
 
@@ -328,8 +336,12 @@ static bool deliver_exception(struct x86_cpu *cpu)
     uint64_t ret = soft || cpu->exc_next_rip ? cpu->exc_next_rip : cpu->rip;
     cpu->vcpu->n.exceptions++;
     log_event(cpu, "exception", &(struct event){ v, soft, has_error, error, ret });
-    if (v == X86_DB)
+    if (v == X86_DB) {
         cpu->dr[7] &= ~0x2000ull;              /* GD */
+        cpu->debugctl &= ~(uint64_t)(DEBUGCTL_LBR | DEBUGCTL_BTF);
+    }
+    if (!soft && !cpu->exc_next_rip)
+        cpu->dr[4] = 0;                        /* a fault: the instruction has not been */
     cpu->exc_pending = false;
     cpu->vcpu->halted = false;                 /* a single step over HLT */
     cpu->exc_delivering = soft ? 0xff : (uint8_t)v;
@@ -434,9 +446,8 @@ static void deliver_external(struct x86_cpu *cpu, uint32_t pending)
     }
 }
 
-bool x86_deliver(void *opaque)
+static bool deliver_one(struct x86_cpu *cpu)
 {
-    struct x86_cpu *cpu = opaque;
     struct vcpu *v = cpu->vcpu;
     uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = (cpu->svm.gif ? 0 : EXTERNAL) | (cpu->smm ? VCPU_INIT : 0);
     if (cpu->io_smi.end)
@@ -475,4 +486,15 @@ bool x86_deliver(void *opaque)
         return true;                           /* the next instruction comes first: a block of its own (XM_SHADOW) */
     deliver_external(cpu, pending & ~held);
     return !v->halted;
+}
+
+/* A delivery may itself be watched by a breakpoint, and so bring the next one. */
+bool x86_deliver(void *opaque)
+{
+    struct x86_cpu *cpu = opaque;
+    bool on;
+    do
+        on = deliver_one(cpu);
+    while (on && cpu->exc_pending);
+    return on;
 }

@@ -69,6 +69,8 @@ enum { /* vectors */
 #define CR4_OSXSAVE 0x40000u
 #define CR4_SMEP 0x100000u
 #define CR4_SMAP 0x200000u
+#define DEBUGCTL_LBR 1u
+#define DEBUGCTL_BTF 2u
 #define EFER_SCE 1u
 #define EFER_LME 0x100u
 #define EFER_LMA 0x400u
@@ -148,6 +150,8 @@ struct x86_cpu {
     bool ss_shadow;                     /* MOV SS / POP SS: debug traps too are held off for the next instruction */
     bool exc_bad_va;                    /* the #GP(0) recorded is for a non-canonical address: #SS(0) when the access was one to the stack */
     bool exc_ext;                       /* EXT bit of error codes: an event not caused by software is being delivered */
+    bool exc_rf;                        /* a #DB that is a fault with RF in its frame: general detect */
+    bool rep_more;                      /* a repeated string instruction has stopped between two elements */
     bool x87_wait;                      /* a waiting instruction has met an error with CR0.NE clear */
     uint32_t x87_ignored;               /* it runs now although (IGNNE#): BIT(16) and the control word to be restored */
     bool wait_sipi;                     /* INIT has happened: only SIPI starts this processor */
