@@ -306,7 +306,7 @@ static unsigned fetch_run(struct x86_gen *g, const struct fetch *f, uint64_t va,
         n = in_page;
     const uint8_t *p = f && f->page && (va & PAGE_MASK) == f->page_va ? f->page : mmu_code_page(g->mmu, va, &gpa);
     if (p)
-        memcpy(buf, p + (va & 4095), n);
+        ram_read(buf, p + (va & 4095), n);
     else
         mmu_ld_mem(g->mmu, va, buf, n, 0);
     return n;
