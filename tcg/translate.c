@@ -110,7 +110,7 @@ static void place(struct tcg_env *env, struct tb *tb, struct place *p)
 static bool lasting(const struct place *p) { return p->host[0] && (!p->len[1] || p->host[1]); }
 
 /* Writes to the block's bytes are noticed from now on. After its registration: a write by DMA that finds no block in a page gives the page up. */
-static void watch(struct tcg_env *env, struct tb *tb, const struct place *p)
+static uint64_t watch(struct tcg_env *env, const struct tb *tb, const struct place *p)
 {
     uint64_t last = 0;
     for (unsigned i = 0; i < 2; i++)
@@ -118,9 +118,19 @@ static void watch(struct tcg_env *env, struct tb *tb, const struct place *p)
             uint64_t epoch = mmu_code_add(env->mmu, tb->phys[i], p->len[i]);
             last = MAX(last, epoch);
         }
-    if (tb->bytes && !last)
+    return last;                           /* the epoch after which stores to the bytes come no more unnoticed; 0: now */
+}
+
+/* Its bytes are watched and were the decoded ones after that. Under the lock: others may be comparing them. */
+static void trust_after(struct tcg *t, struct tb *tb, uint64_t epoch)
+{
+    if (!__atomic_load_n(&tb->bytes, __ATOMIC_RELAXED))
+        return;
+    tcg_lock(t);
+    __atomic_store_n(&tb->epoch, epoch, __ATOMIC_RELEASE);
+    if (!epoch)
         __atomic_store_n(&tb->bytes, NULL, __ATOMIC_RELEASE);
-    tb->epoch = last;
+    tcg_unlock(t);
 }
 
 /* With other vCPUs the block is at first not to be trusted: see tcg_trusted. */
@@ -172,9 +182,11 @@ static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned m
         tcg_tb_insert(t, tb);
         if (!lasting(&p))
             return tb;
-        watch(env, tb, &p);
-        if (!changed(t->ir, &p))
+        uint64_t epoch = watch(env, tb, &p);
+        if (!changed(t->ir, &p)) {
+            trust_after(t, tb, epoch);
             return tb;
+        }
         give_up(t, tb);
     }
 }
