@@ -64,11 +64,13 @@ demo: deps
 check: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=dbg unit
+	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet
 	@tests/run
 # What check leaves out for its length.
 soak: deps
 	@$(MAKE) --no-print-directory all unit
-	@SOAK=1 SLOW=2 tests/run guests lockstep
+	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet unit
+	@SOAK=1 SLOW=2 tests/run guests lockstep smp litmus tsan
 # The KVM engine alone: on this host, and nested in a translated guest.
 check-kvm: deps
 	@$(MAKE) --no-print-directory all unit

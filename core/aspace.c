@@ -314,11 +314,11 @@ bool as_next_run(struct aspace *as, gpa_t from, struct as_run *out)
         uint64_t version = __atomic_load_n(&as->version, __ATOMIC_ACQUIRE);
         const struct run_map *m = __atomic_load_n(&as->cur, __ATOMIC_ACQUIRE);
         unsigned n = __atomic_load_n(&m->n, __ATOMIC_ACQUIRE), i = 0;
-        struct as_run r = { 0 };
-        while (i < n && (r = run_get(&m->runs[i])).start + r.size <= from)
-            i++;
-        if (i < n)
-            *out = r;
+        for (; i < n; i++) {
+            *out = run_get(&m->runs[i]);
+            if (out->start + out->size > from)
+                break;
+        }
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (likely(__atomic_load_n(&as->version, __ATOMIC_RELAXED) == version))
             return i < n;

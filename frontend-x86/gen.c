@@ -6,6 +6,7 @@
  * anything is written, so faults are precise. SDM vol. 1 ch. 3.3, vol. 3 ch. 5.
  */
 #include "frontend-x86/gen.h"
+#include "core/ram.h"
 #include "tcg/env.h"
 #include "frontend-x86/helper_int.h"
 #include "frontend-x86/helper_sys.h"

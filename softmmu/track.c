@@ -298,9 +298,7 @@ void track_store(struct mmu_shared *m, const struct xlat *x, unsigned off, const
         ram_write(p, buf, len);
         return;
     }
-    /* A store that changes nothing is done when that is seen, and not before those that came earlier (fence). */
-    if (bits && m->n_vcpus > 1)
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    /* Done when it is seen that nothing changes; not before those that came earlier: translating has taken the lock, which is a full fence. */
     if (bits && ram_same(p, buf, len))
         return;
     if (bits & TRACK_CODE)
