@@ -11,13 +11,15 @@
 static uint32_t recipe_flags(struct tcg_env *env, const struct tb_recipe *r)
 {
     const char *cpu = tcg_cpu(env);
-    struct ir_val v = {.a = r->a_const ? r->a : *(const uint64_t *)(cpu + env->fe->globals[r->a].offset),
+    static const uint8_t op[] = {[RECIPE_CMP] = IR_sub, [RECIPE_AND] = IR_and, [RECIPE_ADDR] = IR_add, [RECIPE_SUBR] = IR_sub, [RECIPE_INC] = IR_inc, [RECIPE_DEC] = IR_dec};
+    struct ir_val v = {.fl = fl_to_rflags(env->flags),
+                       .a = r->a_const ? r->a : *(const uint64_t *)(cpu + env->fe->globals[r->a].offset),
                        .b = r->b_const ? r->b : *(const uint64_t *)(cpu + env->fe->globals[r->b].offset)};
-    if (r->op == RECIPE_ADDR)
+    if (r->op == RECIPE_ADDR || r->op == RECIPE_INC)
         v.a -= v.b;
-    else if (r->op == RECIPE_SUBR)
+    else if (r->op == RECIPE_SUBR || r->op == RECIPE_DEC)
         v.a += v.b;
-    ir_eval(r->op == RECIPE_AND ? IR_and : r->op == RECIPE_ADDR ? IR_add : IR_sub, r->size, 0, 0, &v);
+    ir_eval(op[r->op], r->size, 0, 0, &v);
     return v.fl;
 }
 
