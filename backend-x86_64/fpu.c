@@ -5,7 +5,7 @@
 #include "tcg/tcg.h"
 
 static void *area(struct tcg_env *env) { return (char *)tcg_cpu(env) + env->fe->fpu_offset; }
-static uint32_t components(struct tcg_env *env) { return *(uint32_t *)((char *)tcg_cpu(env) + env->fe->xcr0_offset) | 7; }
+static uint32_t components(struct tcg_env *env) { return (*(uint32_t *)((char *)tcg_cpu(env) + env->fe->xcr0_offset) & TCG_FPU_COMPONENTS) | 7; }
 
 void tcg_fpu_save(struct tcg_env *env)
 {

@@ -187,6 +187,16 @@ void gen_rdpid(struct x86_gen *g, const struct x86_insn *i)
     gen_put_reg(g, &i->o[0], gen_helper_val(g, H_rdpid, IR_NONE, IR_NONE, IR_NONE));
 }
 
+void gen_pkru(struct x86_gen *g, const struct x86_insn *i)
+{
+    if (i->row->mnem == X86I_rdpkru) {
+        gen_helper(g, H_rdpkru, IR_NONE, IR_NONE, IR_NONE);
+        return;
+    }
+    gen_helper(g, H_wrpkru, IR_NONE, IR_NONE, IR_NONE);
+    gen_lookup_next(g);
+}
+
 void gen_fsgsbase(struct x86_gen *g, const struct x86_insn *i)
 {
     bool write = i->row->mnem == X86I_wrfsbase || i->row->mnem == X86I_wrgsbase;

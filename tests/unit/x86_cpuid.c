@@ -18,7 +18,7 @@ static void fresh(const char *spec)
 
 TEST(cpuid_leaves)
 {
-    fresh("max");
+    fresh(NULL);
     x86_cpuid(&cpu, 0, 0, r);
     CHECK(r[0] >= 0xd && !memcmp(&r[1], "Genu", 4) && !memcmp(&r[3], "ineI", 4) && !memcmp(&r[2], "ntel", 4));
     x86_cpuid(&cpu, 1, 0, r);
@@ -239,7 +239,7 @@ TEST(cpuid_xsave_avx512)
 {
     static const unsigned size[3] = { 64, 512, 1024 };
     unsigned end = 0;
-    fresh("max");
+    fresh(X86_MODEL_DEFAULT);
     if (!x86_has(&id, FEAT_avx512f))
         SKIP("the host has no AVX-512");
     for (unsigned n = 5; n < 8; n++) {
@@ -262,7 +262,7 @@ TEST(cpuid_xsave_avx512)
 
 TEST(cpuid_xsave)
 {
-    fresh("max,-avx512f");
+    fresh(X86_MODEL_DEFAULT ",-avx512f");
     if (!x86_has(&id, FEAT_avx))
         SKIP("the host has no AVX");
     for (unsigned k = 0; k < 2; k++) {
@@ -276,7 +276,30 @@ TEST(cpuid_xsave)
     CHECK(r[0] == 256 && r[1] == 576 && r[2] == 0 && r[3] == 0);
     x86_cpuid(&cpu, 0xd, 5, r);
     CHECK_EQ(r[0] | r[1] | r[2] | r[3], 0);
-    fresh("max,-avx512f,-xsavec");
+    fresh(X86_MODEL_DEFAULT ",-avx512f,-xsavec");
     x86_cpuid(&cpu, 0xd, 1, r);
     CHECK(r[0] == 5 && r[1] == 0);
+}
+
+/* Keys and wide addresses: component 9 after all others, OSPKE, linear address bits. */
+TEST(cpuid_wide)
+{
+    fresh("max");
+    CHECK(x86_has(&id, FEAT_pku) && x86_has(&id, FEAT_la57));
+    x86_cpuid(&cpu, 7, 0, r);
+    CHECK((r[2] & (1u << 3 | 1u << 4 | 1u << 16)) == (1u << 3 | 1u << 16));
+    cpu.cr4 |= CR4_PKE;
+    x86_cpuid(&cpu, 7, 0, r);
+    CHECK(r[2] & 1u << 4);
+    x86_cpuid(&cpu, 0x80000008, 0, r);
+    CHECK_EQ(r[0] & 0xffff, 46 | 57 << 8);
+    x86_cpuid(&cpu, 0xd, 9, r);
+    CHECK(r[0] == 8 && r[1] >= X86_XSAVE_SIZE && r[2] == 0);
+    uint32_t end = r[1] + 8;
+    cpu.xcr0 = 0x203;
+    x86_cpuid(&cpu, 0xd, 0, r);
+    CHECK((r[0] & 0x200) && r[1] == end && r[2] == end);
+    x86_cpuid(&cpu, 0xd, 1, r);
+    CHECK_EQ(r[1], 584);
+    CHECK(x86_cpuid_model(&id, "max,-xsave") == 0 && !x86_has(&id, FEAT_pku));
 }

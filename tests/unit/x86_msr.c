@@ -9,7 +9,7 @@ static uint32_t flags;
 
 static void fresh(void)
 {
-    CHECK_EQ(x86_cpuid_model(&id, "max"), 0);
+    CHECK_EQ(x86_cpuid_model(&id, X86_MODEL_DEFAULT), 0);
     memset(&cpu, 0, sizeof(cpu));
     cpu.cpuid = &id;
     cpu.flags_word = &flags;
@@ -29,6 +29,11 @@ TEST(msr_fields)
     CHECK_EQ(x86_wrmsr(&cpu, 0xc0000082, 0xffffffff81000000ull), 0);
     CHECK_EQ(cpu.lstar, 0xffffffff81000000ull);
     CHECK(x86_wrmsr(&cpu, 0xc0000082, 0x800000000000ull) < 0);
+    x86_feat_set(&id, FEAT_la57, true);                     /* addresses may have 57 bits, whatever the paging in force */
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000082, 0xff000000000000ull), 0);
+    CHECK(x86_wrmsr(&cpu, 0xc0000082, 0x100000000000000ull) < 0);
+    x86_feat_set(&id, FEAT_la57, false);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000082, 0xffffffff81000000ull), 0);
     CHECK_EQ(x86_wrmsr(&cpu, 0xc0000101, 0xffff888000000000ull), 0);
     CHECK_EQ(cpu.seg[X86_GS].base, 0xffff888000000000ull);
     CHECK_EQ(x86_rdmsr(&cpu, 0x277, &v), 0);
