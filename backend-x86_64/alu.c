@@ -265,7 +265,7 @@ static void emit_one(struct x64_ctx *x)
     bool setf = in->flags & IRF_FLAGS, incdec = in->op == IR_inc || in->op == IR_dec;
     if (in->op != IR_not) {
         if (incdec && setf && ((in->fl_live | in->fl_fault) & FL_C))
-            x64_fl_need(x);
+            x64_fl_need_carry(x);
         else if (!setf)
             x64_fl_clobber(x);
     }

@@ -43,8 +43,30 @@ static bool recipe_operand(struct x64_ctx *x, ir_ref r, bool *is_const, uint64_t
     return (ir_is_global(r) && x->ir->fe->globals[r].size == 8) || (*is_const && x64_fits32(*v));
 }
 
-/* The flags just defined by x->in, if they can be recomputed later. */
-static void note_recipe(struct x64_ctx *x)
+bool x64_recipe_wants_carry(const struct tb_recipe *r) { return r->op == RECIPE_INC || r->op == RECIPE_DEC; }
+
+/* env->flags has the carry flag, whatever it has of the others. */
+static bool carry_in_mem(const struct x64_ctx *x) { return x->fs & FS_MEM || (x->has_recipe && x64_recipe_wants_carry(&x->recipe[x->n_recipes - 1])); }
+
+static void carry_from_mem(struct code_buf *c)
+{
+    x64_rm(c, x64_wide(0xba, 4, 1), 4, ENV_AT(flags));            /* bt dword [flags], 8 */
+    x64_b(c, 8);
+}
+
+/* EFLAGS.CF = the value's; the others may be lost. */
+void x64_fl_need_carry(struct x64_ctx *x)
+{
+    if (x->fs & FS_HOST || !x->fs)
+        return;
+    if (carry_in_mem(x))
+        carry_from_mem(x->c);
+    else
+        x64_fl_need(x);
+}
+
+/* The flags just defined by x->in, if they can be recomputed later. carry: they keep the old one, and that is in env->flags. */
+static void note_recipe(struct x64_ctx *x, bool carry)
 {
     const struct ir_insn *in = x->in;
     struct tb_recipe r = {.size = in->size};
@@ -76,9 +98,18 @@ static void note_recipe(struct x64_ctx *x)
         else if (in->op != IR_and)
             return;
         break;
+    case IR_inc: case IR_dec:
+        if (!carry || in->d == IR_NONE)
+            return;
+        r = (struct tb_recipe){.op = in->op == IR_inc ? RECIPE_INC : RECIPE_DEC, .size = in->size, .b = 1, .b_const = true};
+        break;
     default: return;
     }
-    if (x->n_recipes >= X64_MAX_RECIPES || !recipe_operand(x, a, &r.a_const, &r.a) || !recipe_operand(x, b, &r.b_const, &r.b) || r.a_const)
+    if (x64_recipe_wants_carry(&r))
+        a = in->d;
+    else if (!recipe_operand(x, b, &r.b_const, &r.b))
+        return;
+    if (x->n_recipes >= X64_MAX_RECIPES || !recipe_operand(x, a, &r.a_const, &r.a) || r.a_const)
         return;
     x->recipe[x->n_recipes++] = r;
     x->has_recipe = true;
@@ -106,6 +137,11 @@ void x64_recipe_code(struct x64_ctx *x, const struct tb_recipe *r)
     case RECIPE_CMP: recipe_alu(x, X64_CMP, r); break;
     case RECIPE_AND: recipe_alu(x, X64_AND, r); break;
     case RECIPE_ADDR: recipe_alu(x, X64_SUB, r), recipe_alu(x, X64_ADD, r); break;
+    case RECIPE_INC: case RECIPE_DEC:
+        recipe_alu(x, r->op == RECIPE_INC ? X64_SUB : X64_ADD, r);
+        carry_from_mem(x->c);
+        x64_group_r(x->c, 0xfe, r->op == RECIPE_INC ? 0 : 1, r->size, RAX);
+        break;
     default: recipe_alu(x, X64_ADD, r), recipe_alu(x, X64_SUB, r); break;
     }
 }
@@ -118,9 +154,12 @@ static bool writes_recipe(const struct x64_ctx *x)
     return recipe_uses(r, x->in->d) || recipe_uses(r, x->in->e) || x->in->op == IR_call;
 }
 
+/* It keeps no flag but the carry. */
+static bool counts(const struct ir_insn *in) { return (in->op == IR_inc || in->op == IR_dec) && in->flags & IRF_FLAGS; }
+
 void x64_fl_before(struct x64_ctx *x)
 {
-    if (x->fs == FS_RECIPE && writes_recipe(x) && x64_fl_wanted_before(x))
+    if (x->fs == FS_RECIPE && writes_recipe(x) && x64_fl_wanted_before(x) && !(counts(x->in) && carry_in_mem(x)))
         x64_fl_to_mem(x);
 }
 
@@ -206,8 +245,9 @@ void x64_fl_need(struct x64_ctx *x)
 
 void x64_fl_define(struct x64_ctx *x)
 {
+    bool carry = carry_in_mem(x);
     x->fs = FS_HOST;
-    note_recipe(x);
+    note_recipe(x, carry);
     x->fl_fresh = x->k + 1;
 }
 

@@ -4,8 +4,8 @@
  * its region descriptor. The smallest number, at most TURNS, is the budget. While it lasts no access can fault, miss or be MMIO, nothing else
  * can change the descriptors (there are no calls and no slow paths inside), and pending work waits for at most TURNS turns. Then the turn goes
  * on at the exit's guard, which looks at pending work as ever. When not even one turn is inside, the ordinary code runs, and fills the
- * descriptors. An access that jumps about (its ordinary code probes the TLB) is probed here too; when it misses, the turn goes on in the
- * ordinary code, at the same access.
+ * descriptors. An access that jumps about (its ordinary code probes the TLB) is probed here too, and one whose base or index is computed in the
+ * loop (a list's next element) has its descriptor's check in each turn; when these miss, the turn goes on in the ordinary code, at the same access.
  *
  * Registers: the budget in rax, up to two host addends in r10 and r11. A body that needs those itself (code_buf.touched tells) is emitted
  * again with fewer of them taken, at last with none: then budget and addends are in env.
@@ -65,17 +65,44 @@ bool x64_loop_wanted(const struct x64_ctx *x)
 
 static bool plain(ir_ref r) { return r == IR_NONE || (ir_is_global(r) && x64_contract[r] != NOREG); }
 
-/* The stream that an access of the body belongs to, its range relative to base + (index << scale) at the top of the body; NULL: it must be probed. */
-static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in, const int64_t *off)
+/* What the body adds to each global: so far; whether also something that is not a constant, or anything at all. */
+struct moves { int64_t off[IR_MAX_GLOBALS]; bool lost[IR_MAX_GLOBALS], moved[IR_MAX_GLOBALS]; };
+
+static bool lost(const struct moves *m, ir_ref r) { return r != IR_NONE && !ir_is_const(r) && m->lost[r]; }
+
+static void move(struct moves *m, const struct ir_block *ir, const struct ir_insn *in)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        ir_ref d = i ? in->e : in->d;
+        int64_t by;
+        if (d == IR_NONE || !ir_is_global(d))
+            continue;
+        m->moved[d] = true;
+        if (x64_is_step(ir, in, d, &by))
+            m->off[d] += by;
+        else
+            m->lost[d] = true;
+    }
+}
+
+/* The stream that an access of the body belongs to, its range relative to base + (index << scale) at the top of the body; NULL: it has none, and
+   *of says how its address is checked. */
+static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in, const struct moves *so_far, const struct moves *all, uint8_t *of)
 {
     struct x64_loop *l = &x->loop;
     bool fixed = in->base != IR_NONE && ir_is_const(in->base);
     ir_ref base = fixed ? IR_NONE : in->base;
     unsigned size = in->op == IR_native ? x->ir->natives[in->imm].mem_size : in->size;
     int use = x64_region_use(x, in);
+    *of = LOOP_PROBED;
     if (use < 0 || use == TCG_REGION_SEG || !plain(base) || !plain(in->index) || (base == IR_NONE && in->index != IR_NONE) || size > MEM_REGION_SPAN ||
         (in->flags & (IRF_ADDR32 | IRF_ADDR16)) || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc))
         return NULL;
+    if (lost(all, base) || lost(all, in->index)) {
+        *of = LOOP_CHECKED;
+        return NULL;
+    }
+    const int64_t *off = so_far->off;
     int64_t at = in->disp + (fixed ? (int64_t)ir_const_value(x->ir, in->base) : 0) + (base == IR_NONE ? 0 : off[base]) +
         (in->index == IR_NONE ? 0 : off[in->index] * (1 << in->scale));
     struct x64_stream *s = l->stream;
@@ -90,18 +117,9 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     }
     s->lo = MIN(s->lo, at);
     s->hi = MAX(s->hi, at + (int64_t)size);
-    /* After a miss, the ordinary code's members trust their group's descriptor. */
     s->store |= x64_mem_kind(x, in) != NM_READ || x->group[in - x->ir->insn].store;
+    s->trusts_load |= x->group[in - x->ir->insn].role != GROUP_NONE && !x->group[in - x->ir->insn].store;
     return s;
-}
-
-/* What one turn adds to a register; false when that is not a constant. */
-static bool steps(const int64_t *off, const bool *lost, ir_ref r, unsigned scale, int64_t *sum)
-{
-    if (r == IR_NONE)
-        return true;
-    *sum += off[r] * (1 << scale);
-    return !lost[r];
 }
 
 /* Streams that use the same host value share it. */
@@ -116,39 +134,35 @@ static void give_host(struct x64_loop *l, struct x64_stream *s)
     l->n_hosts += s->host == l->n_hosts;
 }
 
+/* What one turn adds to a register. */
+static int64_t step_of(const struct moves *all, ir_ref r, unsigned scale) { return r == IR_NONE ? 0 : all->off[r] * (1 << scale); }
+
 static bool find_streams(struct x64_ctx *x, uint32_t end)
 {
     struct x64_loop *l = &x->loop;
-    int64_t off[IR_MAX_GLOBALS] = { 0 };
-    bool lost[IR_MAX_GLOBALS] = { 0 }, moved[IR_MAX_GLOBALS] = { 0 };
+    struct moves all = { 0 }, so_far = { 0 };
     l->n_streams = l->n_hosts = 0;
+    l->may_miss = false;
+    for (uint32_t k = 0; k < end; k++)
+        move(&all, x->ir, &x->ir->insn[k]);
     for (uint32_t k = 0; k < end; k++) {
         const struct ir_insn *in = &x->ir->insn[k];
         if (x64_mem_kind(x, in) != NM_NONE) {
-            struct x64_stream *s = stream_of(x, in, off);
-            if (!s && x->group[k].role != GROUP_NONE)
+            struct x64_stream *s = stream_of(x, in, &so_far, &all, &l->of[k]);
+            l->may_miss |= !s;
+            if (s)
+                l->of[k] = (uint8_t)(s - l->stream);
+            else if (l->of[k] == LOOP_PROBED && x->group[k].role != GROUP_NONE)
                 return false;
-            l->of[k] = s ? (uint8_t)(s - l->stream) : LOOP_PROBED;
         }
-        for (unsigned i = 0; i < 2; i++) {
-            ir_ref d = i ? in->e : in->d;
-            int64_t by;
-            if (d == IR_NONE || !ir_is_global(d))
-                continue;
-            moved[d] = true;
-            if (x64_is_step(x->ir, in, d, &by))
-                off[d] += by;
-            else
-                lost[d] = true;
-        }
+        move(&so_far, x->ir, in);
     }
     for (struct x64_stream *s = l->stream; s < l->stream + l->n_streams; s++) {
-        if (!steps(off, lost, s->base, 0, &s->step) || !steps(off, lost, s->index, s->scale, &s->step) || s->step > 1 << 20 || s->step < -(1 << 20))
+        s->step = step_of(&all, s->base, 0) + step_of(&all, s->index, s->scale);
+        if (s->step > 1 << 20 || s->step < -(1 << 20) || (s->base != IR_NONE && s->lo != (int32_t)s->lo))
             return false;
-        if (s->base != IR_NONE && s->lo != (int32_t)s->lo)
-            return false;
-        s->base_fixed = s->base != IR_NONE && !moved[s->base];
-        s->index_fixed = s->index != IR_NONE && !moved[s->index];
+        s->base_fixed = s->base != IR_NONE && !all.moved[s->base];
+        s->index_fixed = s->index != IR_NONE && !all.moved[s->index];
         s->region = (uint8_t)(1 + s->use + TCG_REGION_USES * x->ir->mem_bank + (s->store ? TCG_REGIONS : 0));
         give_host(l, s);
     }
@@ -169,29 +183,42 @@ static struct x64_mem at_top(const struct x64_stream *s, int64_t disp)
     return (struct x64_mem){ x64_contract[s->base], s->index == IR_NONE ? NOREG : x64_contract[s->index], s->scale, (int32_t)disp };
 }
 
-/* rax = min(rax, turns of this stream); goes to the exit of the list when the next turn is not inside. r10, r11 are lost. */
-static void limit_turns(struct x64_ctx *x, const struct x64_stream *s)
+/* rax = min(rax, turns of this stream by that descriptor); goes to the ordinary code when the next turn is not inside. r10, r11 are lost. */
+static void limit_by(struct x64_ctx *x, const struct x64_stream *s, unsigned region)
 {
     struct code_buf *c = x->c;
-    int64_t pace = s->step < 0 ? -s->step : s->step;
+    int64_t pace = s->step < 0 ? -s->step : s->step, span = s->hi - s->lo, more = MAX(span - MEM_REGION_SPAN, 0);
+    struct x64_mem len = x64_region_field(region, offsetof(struct mem_region, len) + 8 * mem_region_len((unsigned)(span - more)));
     if (s->base == IR_NONE)
         x64_mov_ri(c, R10, (uint64_t)s->lo);
     else
         x64_lea(c, 8, R10, at_top(s, s->lo));
-    x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(s->region, offsetof(struct mem_region, start)));
-    x64_mov_rm(c, 8, R11, x64_region_field(s->region, offsetof(struct mem_region, len)));
-    x64_alu_rr(c, X64_CMP, 8, R10, R11);
+    x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(region, offsetof(struct mem_region, start)));
+    if (s->step < 0)
+        x64_mov_rr(c, 8, R11, R10);                /* so far down it may go */
+    x64_alu_rm(c, !more && s->step <= 0 ? X64_CMP : X64_SUB, 8, R10, len);
     x64_jcc_to(c, CC_AE, x->loop.entry);
-    x64_alu_ri(c, X64_ADD, 8, R11, (int32_t)(mem_region_slack(0) - (s->hi - s->lo)));
-    x64_alu_rr(c, X64_SUB, 8, R11, R10);           /* the last good offset less this one */
-    x64_jcc_to(c, CC_S, x->loop.entry);
+    if (more || s->step > 0)
+        x64_group_r(c, 0xf6, 2, 8, R10);           /* not: the last good offset less this one */
+    if (more) {
+        x64_alu_ri(c, X64_SUB, 8, R10, (int32_t)more);
+        x64_jcc_to(c, CC_B, x->loop.entry);
+    }
     if (!pace)
         return;
-    unsigned r = s->step < 0 ? R10 : R11, shift = pace == 1 ? 0 : 64 - (unsigned)__builtin_clzll((uint64_t)pace - 1);
+    unsigned r = s->step < 0 ? R11 : R10, shift = pace == 1 ? 0 : 64 - (unsigned)__builtin_clzll((uint64_t)pace - 1);
     if (shift)
         x64_shift_ri(c, X64_SHR, 8, r, shift);     /* by the next power of two: fewer turns than there might be */
     x64_alu_rr(c, X64_CMP, 8, r, RAX);
     x64_rr(c, x64_wide(0x42, 8, 1), RAX, r);       /* cmovb */
+}
+
+/* A turn that misses goes on in the ordinary code, whose members trust their groups' descriptors: those for loads, too, when there are both. */
+static void limit_turns(struct x64_ctx *x, const struct x64_stream *s)
+{
+    limit_by(x, s, s->region);
+    if (s->store && s->trusts_load && x->loop.may_miss)
+        limit_by(x, s, s->region - TCG_REGIONS);
 }
 
 static void set_host(struct x64_ctx *x, const struct x64_stream *s, unsigned reg)
@@ -227,7 +254,6 @@ static bool same_recipe(const struct x64_ctx *x, unsigned other)
     return !memcmp(&x->recipe[x->n_recipes - 1], &x->recipe[other], sizeof x->recipe[0]);
 }
 
-bool x64_loop_probed(const struct x64_ctx *x) { return x->loop.of[x->k] == LOOP_PROBED; }
 
 /* Values of temps that are under way, whose places the two codes need not agree on. */
 static bool temps_alive(const struct x64_ctx *x)
@@ -368,7 +394,8 @@ static void fresh_state(struct x64_ctx *x, uint8_t fs)
         x->recipe[x->n_recipes++] = x->recipe[x->loop.recipe - 1];
 }
 
-/* One turn up to its branch; false when it does not end as the ordinary code does. */
+/* One turn up to its branch; false when it does not end as the ordinary code does: with flags in EFLAGS, that the recipe tells of if there is one. (With
+   one that wants the carry flag in env, the ordinary code may have spilled it for an access that needs no check here.) */
 static bool emit_turn(struct x64_ctx *x)
 {
     const struct x64_loop *l = &x->loop;
@@ -376,7 +403,7 @@ static bool emit_turn(struct x64_ctx *x)
         x64_emit_insn(x, k);
     x->k = l->end;
     x->in = &x->ir->insn[l->end];
-    return x->fs == FS_HOST && !x->overflow && !l->bad;
+    return x->fs == FS_HOST && !x->overflow && !l->bad && (!l->recipe || (x->has_recipe && same_recipe(x, l->recipe - 1)));
 }
 
 /* rax = rounds of turns, counted as the copy's form wants it. */
@@ -468,7 +495,7 @@ void x64_loop_note(struct x64_ctx *x, const struct tb_exit *e)
     l->over = x->c->p;
     x->c->same = 0;                                /* the copy comes there with another r10 */
     l->fpu_known = x->fpu_known;
-    l->recipe = x->has_recipe ? x->n_recipes : 0;
+    l->recipe = x->has_recipe && (x->tb->needs_flags || !x64_recipe_wants_carry(&x->recipe[x->n_recipes - 1])) ? x->n_recipes : 0;
 }
 
 /* Behind the code of exit e, which x64_loop_note was told of. */

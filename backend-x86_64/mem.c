@@ -39,7 +39,12 @@ static void clear_for_address(struct x64_ctx *x)
 }
 
 /* Members of a group, and accesses in a loop's tight copy, neither fault nor touch EFLAGS. */
-bool x64_is_member(const struct x64_ctx *x) { return x->loop.on ? !x64_loop_probed(x) : (x->tb->hot && x->group[x->k].role == GROUP_MEMBER); }
+bool x64_is_member(const struct x64_ctx *x)
+{
+    if (x->loop.on && x->loop.of[x->k] < LOOP_CHECKED)
+        return true;
+    return x->tb->hot && x->group[x->k].role == GROUP_MEMBER;
+}
 
 void x64_mem_prepare(struct x64_ctx *x)
 {
@@ -277,6 +282,7 @@ static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
     return m;
 }
 
+/* In a loop's tight copy, a leader's check that fails is made again by the ordinary code. */
 static void leader_check(struct x64_ctx *x, unsigned region, unsigned kind)
 {
     const struct ir_insn *in = x->in;
@@ -288,7 +294,10 @@ static void leader_check(struct x64_ctx *x, unsigned region, unsigned kind)
     x64_alu_rm(c, X64_SUB, 8, R10, o.addr);
     x64_alu_rm(c, X64_CMP, 8, R10, region_len(region, o.size));
     o.from = x64_jcc(c, CC_AE);
-    *x64_ool(x, leader_path) = o;
+    if (x->loop.on)
+        x64_loop_miss(x, o.from);
+    else
+        *x64_ool(x, leader_path) = o;
 }
 
 /* Check by region descriptor; returns the host operand. */
@@ -338,14 +347,12 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
                         .tag = kind == NM_READ ? offsetof(struct tlb_entry, tag_r) : offsetof(struct tlb_entry, tag_w),
                         .fl = (uint8_t)x64_fl_where(x), .recipe = (uint8_t)(x->n_recipes - 1), .region = (uint8_t)region_of(x, size, kind)};
     struct x64_group *g = x->tb->hot ? &x->group[x->k] : NULL;
-    bool grouped = g && o.region && g->role != GROUP_NONE, leads = grouped && g->role == GROUP_LEADER && !x->loop.on;
+    bool streams = x->loop.on && x->loop.of[x->k] < LOOP_CHECKED;
+    bool grouped = g && o.region && g->role != GROUP_NONE, leads = grouped && g->role == GROUP_LEADER && !streams;
     struct x64_mem m;
     if (x->tb->hot && !x->loop.on)
         x64_twin_note(x);
-    if (x->loop.on && x64_loop_probed(x)) {
-        m = tlb_probe(x, &o);
-        x64_loop_miss(x, o.from);
-    } else if (x->loop.on) {
+    if (streams) {
         grouped = true;
         m = x64_loop_operand(x);
     } else if (grouped) {
@@ -355,6 +362,8 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
     } else {
         o.restart = g && g->restart;
         m = o.region ? region_probe(x, &o) : tlb_probe(x, &o);
+        if (x->loop.on)
+            x64_loop_miss(x, o.from);
     }
     o.resume = c->p;
     if (acc->need_flags || combine) {

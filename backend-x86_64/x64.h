@@ -59,11 +59,12 @@ enum x64_role { GROUP_NONE, GROUP_LEADER, GROUP_MEMBER };
 /* Accesses of a loop's body off one base and index, whose values change by constants from turn to turn (loop.c). */
 #define LOOP_SPAN 2048
 #define LOOP_PROBED 0xff
+#define LOOP_CHECKED 0xfe
 #define LOOP_HOST 0x80
 struct x64_stream {
     ir_ref base, index;                /* globals with a host register, or IR_NONE */
     uint8_t scale, use, region, host;  /* use: TCG_REGION_; region: as x64_ool; host: number of the host value that its operands need */
-    bool store, base_fixed, index_fixed;
+    bool store, trusts_load, base_fixed, index_fixed;       /* trusts_load: is of a group that stands on the descriptor for loads */
     int64_t lo, hi, step;              /* bytes touched by a turn, relative to base + (index << scale) at its beginning; what a turn adds */
 };
 
@@ -71,6 +72,7 @@ struct x64_loop {
     bool on;                           /* the copy is being emitted */
     bool bad;                          /* it cannot be made by this plan */
     bool fpu_known;
+    bool may_miss;                     /* some of its accesses are checked in each turn */
     uint8_t *gate;                     /* the jump at the block's entry: to the preheader, or just on; NULL: no loop */
     uint8_t *entry, *over, *top;       /* the ordinary code; behind its branch back; the copy */
     uint8_t exit, plan, copies;        /* copies: turns in a round */
@@ -78,7 +80,7 @@ struct x64_loop {
     uint32_t end;                      /* IR insn of the branch back */
     unsigned n_streams, n_hosts;
     struct x64_stream stream[8];
-    uint8_t of[IR_MAX_INSNS];          /* stream of each access, or LOOP_PROBED */
+    uint8_t of[IR_MAX_INSNS];          /* stream of each access, or LOOP_PROBED, LOOP_CHECKED */
 };
 
 /* Where an access's check begins in the ordinary code of a hot block, and where flags are there; at NULL: temps hold values. */
@@ -161,6 +163,7 @@ bool x64_ref_is(struct x64_ctx *, ir_ref, unsigned reg);
 
 /* ---- flags: flags.c ---- */
 void x64_fl_need(struct x64_ctx *);                 /* valid flags in EFLAGS */
+void x64_fl_need_carry(struct x64_ctx *);           /* ... of which only CF is wanted, by an insn that defines the others */
 void x64_fl_clobber(struct x64_ctx *);              /* EFLAGS is about to be overwritten without defining the guest's flags */
 void x64_fl_to_mem(struct x64_ctx *);               /* env->flags valid (spills) */
 void x64_fl_define(struct x64_ctx *);               /* the insn just emitted defined (or destroyed) them */
@@ -171,6 +174,7 @@ void x64_point(struct x64_ctx *, const uint8_t *host, unsigned fl);
 void x64_point_at(struct x64_ctx *, const uint8_t *host, unsigned fl, unsigned recipe);
 void x64_fl_before(struct x64_ctx *);               /* each insn: a recipe whose registers it writes must be used up now */
 void x64_fl_after(struct x64_ctx *);
+bool x64_recipe_wants_carry(const struct tb_recipe *);                  /* it is good while env->flags has the value's CF */
 void x64_recipe_code(struct x64_ctx *, const struct tb_recipe *);     /* EFLAGS = its flags; uses rax */
 static inline unsigned x64_fl_where(const struct x64_ctx *x) { return x->fs & FS_MEM ? TBF_MEM : x->fs & FS_RECIPE ? TBF_RECIPE : TBF_HOST; }
 
@@ -188,7 +192,6 @@ bool x64_loop_wanted(const struct x64_ctx *);                            /* aske
 void x64_loop_note(struct x64_ctx *, const struct tb_exit *);            /* its jcc has just been emitted */
 void x64_emit_loop(struct x64_ctx *, struct tb_exit *);                  /* its out-of-line code has just been emitted */
 struct x64_mem x64_loop_operand(struct x64_ctx *);
-bool x64_loop_probed(const struct x64_ctx *);                            /* the current access of the copy */
 void x64_loop_miss(struct x64_ctx *, uint8_t *from);                     /* its probe branches at FROM when it misses */
 void x64_twin_note(struct x64_ctx *);                                    /* the current access's check begins here in the ordinary code */
 
@@ -229,4 +232,8 @@ void x64_trap_init(struct tcg *);
 uint64_t x64_native_trap(uint64_t pc, enum tcg_host_fault);           /* a trap in a native record being interpreted: where to go on, or 0 */
 unsigned x64_enter(struct tcg_env *, void *code);
 int x64_run_native(struct tcg_env *, const struct ir_native *, uint64_t io[5], uint32_t *flags, void *mem);
+/* fpu.c: the head of an XSAVE area; the x87's pointers, hidden from the host and shown again. thunk: one instruction that ran outside blocks. */
+struct x64_x87 { uint16_t cw, sw, tw, op; uint64_t ip, dp; };
+void x64_x87_hide(struct tcg_env *);
+void x64_x87_show(struct tcg_env *, uint64_t thunk, uint64_t thunk_end);
 #endif

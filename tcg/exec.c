@@ -11,13 +11,15 @@
 static uint32_t recipe_flags(struct tcg_env *env, const struct tb_recipe *r)
 {
     const char *cpu = tcg_cpu(env);
-    struct ir_val v = {.a = r->a_const ? r->a : *(const uint64_t *)(cpu + env->fe->globals[r->a].offset),
+    static const uint8_t op[] = {[RECIPE_CMP] = IR_sub, [RECIPE_AND] = IR_and, [RECIPE_ADDR] = IR_add, [RECIPE_SUBR] = IR_sub, [RECIPE_INC] = IR_inc, [RECIPE_DEC] = IR_dec};
+    struct ir_val v = {.fl = fl_to_rflags(env->flags),
+                       .a = r->a_const ? r->a : *(const uint64_t *)(cpu + env->fe->globals[r->a].offset),
                        .b = r->b_const ? r->b : *(const uint64_t *)(cpu + env->fe->globals[r->b].offset)};
-    if (r->op == RECIPE_ADDR)
+    if (r->op == RECIPE_ADDR || r->op == RECIPE_INC)
         v.a -= v.b;
-    else if (r->op == RECIPE_SUBR)
+    else if (r->op == RECIPE_SUBR || r->op == RECIPE_DEC)
         v.a += v.b;
-    ir_eval(r->op == RECIPE_AND ? IR_and : r->op == RECIPE_ADDR ? IR_add : IR_sub, r->size, 0, 0, &v);
+    ir_eval(op[r->op], r->size, 0, 0, &v);
     return v.fl;
 }
 
@@ -37,6 +39,15 @@ static const struct tb_point *find_point(const struct tb *tb, uint64_t rx)
 }
 
 uint64_t tcg_guest_pc_at(const struct tb *tb, uint64_t rx) { return tb->guest[find_point(tb, rx)->gi].pc; }
+
+bool tcg_guest_at(struct tcg *t, uint64_t rx, uint64_t *pc)
+{
+    struct tb *tb = tcg_tb_by_code(t, (void *)rx);
+    if (!tb || !tb->n_points)
+        return false;
+    *pc = tcg_guest_pc_at(tb, rx);
+    return true;
+}
 
 /* pc and flags as of host address rx, a return address (then the earliest point of that address counts: later ones belong to what
    follows the call) or a trapping instruction of tb. */
@@ -164,15 +175,14 @@ static void unwound(struct tcg_env *env)
     env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
 }
 
-/* No access is under way and no block's address is held: others may do what they wait for. */
+/* No access is under way and no block's address is held: others may do what they wait for. The FPU, which may know such an address, is saved before. */
 static void turnstile(struct tcg_env *env)
 {
-    tcg_go_outside(env);
-    while (!tcg_try_inside(env)) {
+    while (!env->inside || __atomic_load_n(&env->tcg->exclusive, __ATOMIC_SEQ_CST)) {
         tcg_fpu_save(env);
         mmu_outside(env->mmu);
-        tcg_go_inside(env);
         tcg_go_outside(env);
+        tcg_go_inside(env);
     }
     mmu_quiesce(env->mmu);
 }

@@ -15,7 +15,8 @@ enum tb_fl_where {           /* where the flags value is at a point where guest 
 
 /* How to recompute flags from guest registers that still hold what they need. a and b: global numbers, or constants when *_const. */
 enum tb_recipe_op { RECIPE_CMP /* of a - b */, RECIPE_AND /* of a & b */, RECIPE_ADDR /* of an addition with result a and addend b */,
-                    RECIPE_SUBR /* of a subtraction with result a and subtrahend b */ };
+                    RECIPE_SUBR /* of a subtraction with result a and subtrahend b */,
+                    RECIPE_INC, RECIPE_DEC /* of an increment, decrement with result a; CF is the one in env->flags */ };
 struct tb_recipe { uint8_t op, size; bool a_const, b_const; uint64_t a, b; };
 
 struct tb_point { uint32_t off; uint16_t gi; uint8_t fl; uint8_t recipe; };      /* off: host pc - tb->code */

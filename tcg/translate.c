@@ -55,19 +55,38 @@ static bool is_spoiled(const struct tcg *t, const struct ir_block *ir, const str
     return t->spoil_form == SPOIL_ANY || (t->spoil_form == SPOIL_BLOCK && ir->n_guest > 1) || (t->spoil_form == SPOIL_HOT && tb->hot);
 }
 
+/* Guest instructions before the first that is the top of a hot loop inside the block; 0: there is none. A loop that is a block of its own has a tight
+   copy, which its first turn should not miss for being part of what runs into it. */
+static unsigned before_inner_loop(const struct tcg *t, const struct ir_block *ir)
+{
+    for (uint32_t k = 0; k < ir->n; k++) {
+        const struct ir_insn *in = &ir->insn[k];
+        uint64_t to = in->op == IR_jcc ? ir_const_value(ir, in->a) : 0;
+        if (in->op != IR_jcc || to <= ir->pc || to > ir->guest[in->gi].pc || t->hot[tcg_pc_slot(to)] != to)
+            continue;
+        for (unsigned i = 1; i < in->gi; i++)
+            if (ir->guest[i].pc == to)
+                return i;
+    }
+    return 0;
+}
+
 static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, struct tb *tb)
 {
     struct tcg *t = env->tcg;
     struct ir_block *ir = t->ir;
     unsigned most = tcg_max_insns(t, key->pc, max);
+    /* A group whose check failed runs alone, without groups; a block shortened by stores into it may grow again. */
+    tb->hot = !env->one_insn && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
     env->fe->translate(tcg_cpu(env), env->mmu, key, most, ir);
+    unsigned first = tb->hot ? before_inner_loop(t, ir) : 0;
+    if (first)
+        env->fe->translate(tcg_cpu(env), env->mmu, key, first, ir);
     if (log_on(LOG_IN_ASM) && log_in_range(key->pc))
         show_guest(env, key, ir);
     ir_optimise(ir);
     t->n.ir_ops += ir->n;
     tb->key = *key;
-    /* A group whose check failed runs alone, without groups; a block shortened by stores into it may grow again. */
-    tb->hot = !env->one_insn && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
     keep_guest(t, tb, ir);
     if (t->interp) {
         keep_ir(t, tb, ir);
@@ -109,7 +128,7 @@ static void place(struct tcg_env *env, struct tb *tb, struct place *p)
 static bool lasting(const struct place *p) { return p->host[0] && (!p->len[1] || p->host[1]); }
 
 /* Writes to the block's bytes are noticed from now on. After its registration: a write by DMA that finds no block in a page gives the page up. */
-static void watch(struct tcg_env *env, struct tb *tb, const struct place *p)
+static uint64_t watch(struct tcg_env *env, const struct tb *tb, const struct place *p)
 {
     uint64_t last = 0;
     for (unsigned i = 0; i < 2; i++)
@@ -117,9 +136,19 @@ static void watch(struct tcg_env *env, struct tb *tb, const struct place *p)
             uint64_t epoch = mmu_code_add(env->mmu, tb->phys[i], p->len[i]);
             last = MAX(last, epoch);
         }
-    if (tb->bytes && !last)
+    return last;                           /* the epoch after which stores to the bytes come no more unnoticed; 0: now */
+}
+
+/* Its bytes are watched and were the decoded ones after that. Under the lock: others may be comparing them. */
+static void trust_after(struct tcg *t, struct tb *tb, uint64_t epoch)
+{
+    if (!__atomic_load_n(&tb->bytes, __ATOMIC_RELAXED))
+        return;
+    tcg_lock(t);
+    __atomic_store_n(&tb->epoch, epoch, __ATOMIC_RELEASE);
+    if (!epoch)
         __atomic_store_n(&tb->bytes, NULL, __ATOMIC_RELEASE);
-    tb->epoch = last;
+    tcg_unlock(t);
 }
 
 /* With other vCPUs the block is at first not to be trusted: see tcg_trusted. */
@@ -171,9 +200,11 @@ static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned m
         tcg_tb_insert(t, tb);
         if (!lasting(&p))
             return tb;
-        watch(env, tb, &p);
-        if (!changed(t->ir, &p))
+        uint64_t epoch = watch(env, tb, &p);
+        if (!changed(t->ir, &p)) {
+            trust_after(t, tb, epoch);
             return tb;
+        }
         give_up(t, tb);
     }
 }

@@ -350,7 +350,11 @@ static void loop_body(struct loop_gen *l, const struct x86_row *const *rows, uns
             loop_put(g, &p, 1, true), k++;
         } else if (how == 4 && middle)
             loop_middle(l), middle = false, k++;
-        else if (how == 5 && chance(6)) {                /* an index that jumps about */
+        else if (how == 5 && chance(3)) {                /* a base that jumps about */
+            uint8_t b4[4] = { (uint8_t)(0x48 | l->base[b].r >> 3), 0x83, (uint8_t)(0xf0 | (l->base[b].r & 7)), (uint8_t)(8 * pick(16)) };
+            bool wide = g->mode == X86_M64;
+            loop_put(g, b4 + !wide, 4u - !wide, true), k++;
+        } else if (how == 5 && chance(3)) {                /* an index that does */
             uint8_t b3[4] = { 0x0f, 0xb6, (uint8_t)(0xc0 | (l->index[0].r & 7) << 3 | pick(3)) };
             loop_put(g, b3, 3, true), k++;
         } else if (how < 9 && n_rows)

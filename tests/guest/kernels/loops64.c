@@ -19,13 +19,14 @@ static void map(unsigned n, u64 pte)
     __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
 }
 
-/* The first five pages at VA are neighbours in memory, the others not: an instruction that often meets a new run is translated otherwise. */
+/* Pages of the supervisor, which alone get region descriptors at CPL 0. The first five at VA are neighbours in memory, the others not: an
+   instruction that often meets a new run is translated otherwise. */
 static void setup(void)
 {
     static const u8 page[8] = { 0, 1, 2, 3, 4, 6, 5, 7 };
-    pd[1][0] = (ul)pt | 7;
+    pd[1][0] = (ul)pt | 3;
     for (unsigned i = 0; i < 8; i++)
-        map(i, (PA + page[i] * 4096ul) | 7);
+        map(i, (PA + page[i] * 4096ul) | 3);
     memset((void *)PA, 0, 0x8000);
     for (ul i = 0; i < 0x8000 / 8; i++)
         *(u64 *)(VA + 8 * i) = i;
@@ -46,6 +47,39 @@ CODE(devw, "1: mov %edx,(%rbx)\n add $0x100,%rbx\n dec %ecx\n jnz 1b\n" CODE_END
 CODE(carry, "1: adc (%rbx),%rax\n lea 8(%rbx),%rbx\n dec %rcx\n jnz 1b\n" CODE_END)
 CODE(back, "1: lea -64(%rbx),%rbx\n mov %rcx,64(%rbx,%rsi,8)\n add $64,%rbx\n add $1,%rsi\n sub $1,%rcx\n jnz 1b\n" CODE_END)
 CODE(after, "1: add (%rbx),%rax\n add $8,%rbx\n sub $1,%rcx\n jnz 1b\nafter_2: mov 0x30(%rbx),%rdx\n" CODE_END) LABEL(after_2);
+
+CODE(chain, "1: mov (%rbx),%rbx\n dec %rcx\n jnz 1b\n" CODE_END)
+CODE(mixed, "1: mov %r12,%rbx\n mov $64,%ecx\n"
+     "2: mov (%rbx),%rsi\n add $8,%rbx\n sub $1,%rcx\n jnz 2b\n"
+     " mov %r13,%rbx\n mov $200,%ecx\n jmp 3f\n nop\n"
+     "3: mov %dx,0x400(%rbx)\n mov 8(%rbx),%rbp\n mov (%rbx),%rsi\n mov %rcx,8(%rbx)\n mov %dl,(%rdi,%rsi)\n add 8(%rbx),%rax\n"
+     " add $1,%rdi\n sub $1,%rcx\n jnz 3b\n xchg %r14,%rdi\n sub $1,%r8\n jnz 1b\n" CODE_END)
+
+/* A list through all pages, neighbours and not. */
+static void lists(void)
+{
+    setup();
+    for (ul i = 0; i < 4096; i++)
+        *(u64 *)(VA + i * 1365 % 4096 * 8) = VA + (i + 1) * 1365 % 4096 * 8;
+    for (ul n = 1; n <= 0x10000; n = n * 3 + 1) {
+        go(chain, VA, n); EXPECT_END(); EQ(last.bx, VA + n * 1365 % 4096 * 8); EQ(last.fl & 0x8d5, 0x44);
+    }
+    *(u64 *)(VA + 1365 * 4095 % 4096 * 8) = VA + 0x8000;             /* the last leads to a page that is not there */
+    struct regs r = base(chain, VA, 0x10000);
+    r.fl = 3;                                                        /* CF stays through DEC */
+    enter(&r); EXPECT(14, 0, chain); EQ(last.cr2, VA + 0x8000); EQ(last.cx, 0x10000 - 4096); EQ(last.fl & 0x41, 1);
+}
+
+/* Loads and stores off one base, the descriptor for loads elsewhere when the copy begins, and a store that misses in its middle. Few turns: an
+   instruction that misses often is translated otherwise. */
+static void two_descriptors(void)
+{
+    setup();
+    *(u64 *)VA = 0;
+    struct regs r = base(mixed, 0, 0);
+    r.r12 = VA + 0x5000; r.r13 = VA; r.r8 = 6; r.di = VA + 0x6800; r.r14 = VA + 0x1800;
+    enter(&r); EXPECT_END(); EQ(last.ax, 6 * 200 * 201 / 2); EQ(last.di, VA + 0x6800 + 600);
+}
 
 static void streams(void)
 {
@@ -106,7 +140,7 @@ static void remapped(void)
 {
     setup();
     for (u64 i = 0; i < 20; i++) {
-        map(1, (PA + 0x1000 + (i & 1) * 0x10000) | 7);
+        map(1, (PA + 0x1000 + (i & 1) * 0x10000) | 3);
         *(u64 *)(PA + 0x1008) = 1; *(u64 *)(PA + 0x11008) = 1000;
         memset((void *)(PA + 0x11010), 0, 0xff0);
         memset((void *)PA, 0, 0x1008);
@@ -238,6 +272,8 @@ void main(void);
 void main(void)
 {
     RUN(streams);
+    RUN(lists);
+    RUN(two_descriptors);
     RUN(faults);
     RUN(devices);
     RUN(remapped);
