@@ -32,7 +32,7 @@ I(pclmulqdq, "pclmulqdq $0,%xmm0,%xmm0") I(movbe, "movbe (%ebx),%eax") I(rdrand,
 I(clflushopt, "clflushopt (%ebx)") I(clwb, "clwb (%ebx)") I(adx, "adcx %eax,%eax") I(sha, "sha1nexte %xmm0,%xmm0") I(gfni, "gf2p8mulb %xmm0,%xmm0")
 I(xsave, "xor %ecx,%ecx; xgetbv") I(avx, "vxorps %xmm0,%xmm0,%xmm0") I(avx2, "vpxor %ymm0,%ymm0,%ymm0") I(fma, "vfmadd132ps %xmm0,%xmm0,%xmm0")
 I(f16c, "vcvtph2ps %xmm0,%xmm0") I(bmi1, "andn %eax,%eax,%eax") I(bmi2, "pdep %eax,%eax,%eax") I(avx512f, "vpxord %zmm0,%zmm0,%zmm0")
-I(rdtscp, "rdtscp") I(rdpid, "rdpid %eax") I(monitor, "mov %ebx,%eax; monitor") I(smap, "clac") I(sse4a, "extrq $1,$1,%xmm0")
+I(rdtscp, "rdtscp") I(rdpid, "rdpid %eax") I(monitor, "mov %ebx,%eax; monitor") I(smap, "clac") I(sse4a, "extrq $1,$1,%xmm0") I(prefetchw, "prefetchw (%ebx)")
 #undef I
 
 #define ROW(name, n, sub, reg, bit) { #name, i_##name, n, sub, reg, bit }
@@ -47,7 +47,7 @@ static const struct { const char *name; u8 *code; u32 leaf, sub; u8 reg, bit; } 
     ROW(xsave, 1, 0, 2, 26),
     ROW(avx, 1, 0, 2, 28), ROW(avx2, 7, 0, 1, 5), ROW(fma, 1, 0, 2, 12), ROW(f16c, 1, 0, 2, 29), ROW(bmi1, 7, 0, 1, 3), ROW(bmi2, 7, 0, 1, 8),
     ROW(avx512f, 7, 0, 1, 16), ROW(rdtscp, 0x80000001, 0, 3, 27), ROW(rdpid, 7, 0, 2, 22), ROW(monitor, 1, 0, 2, 3), ROW(smap, 7, 0, 1, 20),
-    ROW(sse4a, 0x80000001, 0, 2, 6),
+    ROW(sse4a, 0x80000001, 0, 2, 6), ROW(prefetchw, 0x80000001, 0, 2, 8),
 };
 
 /* The floating-point units are switched on as far as there are bits for it. */

@@ -1,5 +1,5 @@
 /*
- * Protection keys, and 5-level paging: rights and error codes of keys for every kind of access, RDPKRU and WRPKRU, PKRU in XSAVE areas, more values
+ * Protection keys, UMIP, and 5-level paging: rights and error codes of keys for every kind of access, RDPKRU and WRPKRU, PKRU in XSAVE areas, more values
  * than anybody can number; going to five levels and back, canonical addresses of 57 bits, tables above bit 47. SDM vol. 3 ch. 4.5, 4.6.2, 4.7.
  */
 #include "kit.h"
@@ -370,6 +370,39 @@ static void back_to_four(void)
     set_levels((ul)pml4, 0);
 }
 
+CODE(sgdt_, "sgdt (%rbx)\n" CODE_END) CODE(sidt_, "sidt (%rbx)\n" CODE_END) CODE(sldt_, "sldt %eax\n" CODE_END) CODE(sldt_m, "sldt (%rbx)\n" CODE_END)
+CODE(str_, "str %eax\n" CODE_END) CODE(smsw_, "smsw %eax\n" CODE_END) CODE(smsw_m, "smsw (%rbx)\n" CODE_END)
+
+/* What tells a program about the kernel: barred in ring 3, before memory is looked at. */
+static void umip(void)
+{
+    static u8 *const code[] = { sgdt_, sidt_, sldt_, sldt_m, str_, smsw_, smsw_m };
+    static const char memory[] = { 1, 1, 0, 1, 0, 0, 1 };
+    if (!feature(2))
+        SKIP("no UMIP");
+    setup();
+    map(0, PA | P | U | W);
+    for (unsigned on = 0; on < 2; on++) {
+        WRITE_CR(4, on ? READ_CR(4) | 0x800 : READ_CR(4) & ~0x800ul);
+        for (unsigned i = 0; i < 7; i++) {
+            go(code[i], 0, VA); EXPECT_END();
+            go(code[i], 3, VA);
+            if (on)
+                EXPECT(13, 0, code[i]);
+            else
+                EXPECT_END();
+            if (!memory[i])
+                continue;
+            go(code[i], 3, VA + 0x1000);
+            if (on)
+                EXPECT(13, 0, code[i]);
+            else
+                PF(U | W, code[i], VA + 0x1000);
+        }
+    }
+    WRITE_CR(4, READ_CR(4) & ~0x800ul);
+}
+
 int main(void)
 {
     WRITE_CR(0, READ_CR(0) | 0x10000);
@@ -378,6 +411,7 @@ int main(void)
     RUN(keys_large);
     RUN(switching);
     RUN(pkru_xsave);
+    RUN(umip);
     RUN(go_to_five);
     RUN(five_levels);
     RUN(high_code);
