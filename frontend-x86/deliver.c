@@ -355,8 +355,9 @@ static void do_sipi(struct x86_cpu *cpu)
         return;
     cpu->wait_sipi = false;
     v->halted = false;
-    cpu->seg[X86_CS].sel = (uint16_t)(v->sipi_vector << 8);
-    cpu->seg[X86_CS].base = (uint64_t)(v->sipi_vector & 0xff) << 12;
+    uint32_t vector = __atomic_load_n(&v->sipi_vector, __ATOMIC_RELAXED);
+    cpu->seg[X86_CS].sel = (uint16_t)(vector << 8);
+    cpu->seg[X86_CS].base = (uint64_t)(vector & 0xff) << 12;
     cpu->rip = 0;
 }
 
