@@ -357,7 +357,7 @@ bool gen_target_const(struct x86_gen *g, uint64_t pc)
 {
     if (odd_limit(g))
         ir_call(g->ir, H_cs_check, IR_NONE, gen_const(g, pc), IR_NONE, IR_NONE);
-    if (gen_code64(g) ? x86_canonical(pc) : pc <= known_limit(g))
+    if (gen_code64(g) ? x86_canonical_in(pc, gen_va_bits(g)) : pc <= known_limit(g))
         return true;
     gen_gp0(g);
     return false;

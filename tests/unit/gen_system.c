@@ -326,9 +326,9 @@ static void sys_setup(void)
 {
     if (sys_i.m.t)
         return;
-    CHECK_EQ(x86_cpuid_model(&exec_model, "max"), 0);
+    CHECK_EQ(x86_cpuid_model(&exec_model, X86_MODEL_DEFAULT), 0);
     CHECK_EQ(x86_cpuid_model(&sys_model, "max,+svm"), 0);
-    exec_components = x86_xcr0_valid(&sys_model);
+    exec_components = x86_xcr0_valid(&sys_model) & ~(uint64_t)X86_XS_PKRU;          /* what the host's registers hold */
     x86_freeze_tsc(frozen);
     sys_new(&sys_i, true);
     sys_new(&sys_t, exec_no_tcg);
