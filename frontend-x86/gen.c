@@ -6,6 +6,7 @@
  * anything is written, so faults are precise. SDM vol. 1 ch. 3.3, vol. 3 ch. 5.
  */
 #include "frontend-x86/gen.h"
+#include "core/ram.h"
 #include "tcg/env.h"
 #include "frontend-x86/helper_int.h"
 #include "frontend-x86/helper_sys.h"
@@ -306,7 +307,7 @@ static unsigned fetch_run(struct x86_gen *g, const struct fetch *f, uint64_t va,
         n = in_page;
     const uint8_t *p = f && f->page && (va & PAGE_MASK) == f->page_va ? f->page : mmu_code_page(g->mmu, va, &gpa);
     if (p)
-        memcpy(buf, p + (va & 4095), n);
+        ram_read(buf, p + (va & 4095), n);
     else
         mmu_ld_mem(g->mmu, va, buf, n, 0);
     return n;

@@ -13,6 +13,7 @@
 #ifndef SOFTMMU_INTERNAL_H
 #define SOFTMMU_INTERNAL_H
 #include <pthread.h>
+#include "core/ram.h"
 #include "core/yield.h"
 #include "softmmu/mmu.h"
 
@@ -183,6 +184,9 @@ static inline void regions_drop(struct mmu_shared *m, bool stores_only)
         regions_drop_own(m->vcpu[i], stores_only ? m->vcpu[i]->n_regions : 0);
 }
 
+/* The lock is held; walks read it without. */
+static inline void drop_seq_next(struct mmu_shared *m) { __atomic_store_n(&m->drop_seq, m->drop_seq + 1, __ATOMIC_RELAXED); }
+
 /* The page holding GPA if it is known RAM or ROM. */
 static inline struct ram_run *run_find(struct mmu_shared *m, gpa_t gpa)
 {
@@ -262,20 +266,6 @@ static inline void tlb_fill(struct space *s, unsigned v, gva_t va, unsigned mode
     t[i].tag_w = w ? va & PAGE_MASK : tlb_invalid(i);
     if (w)
         hint_add(&r->hint[page], i);
-}
-
-/* Scalars are stored whole, as other processors and devices expect. */
-static inline void store_bytes(uint8_t *p, const void *buf, unsigned len)
-{
-    switch (len) {
-    case 1: __builtin_memcpy(p, buf, 1); break;
-    case 2: __builtin_memcpy(p, buf, 2); break;
-    case 4: __builtin_memcpy(p, buf, 4); break;
-    case 8: __builtin_memcpy(p, buf, 8); break;
-    default:
-        for (unsigned i = 0; i < len; i++)
-            p[i] = ((const uint8_t *)buf)[i];
-    }
 }
 
 /* mmu.c */

@@ -170,7 +170,7 @@ void flush_locked(struct mmu_shared *m)
     for (unsigned i = 0; i < m->n_blocks; i++)
         if (m->blocks[i].hi - m->blocks[i].lo <= 4096)   /* clearing is optional: small ones only */
             memset(m->blocks[i].hint, 0, (size_t)(m->blocks[i].hi - m->blocks[i].lo) * 8);
-    m->drop_seq++;
+    drop_seq_next(m);
     epoch_new_locked(m);               /* descriptors that are being filled go, too */
     gens_sync(m);
 }
@@ -189,7 +189,7 @@ void mmu_drop_context(struct mmu *m, unsigned context)
     m->sh->n.tlb_flushes++;
     regions_drop(m->sh, false);
     shadow_zap_context_locked(m->sh, context);
-    m->sh->drop_seq++;
+    drop_seq_next(m->sh);
     mmu_unlock(m->sh);
 }
 
