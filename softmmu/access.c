@@ -79,7 +79,7 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
     /* Install from the shadow only: what is not in it (any more) would not be dropped. */
     mmu_lock(m->sh);
     if (shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && gpa == x->gpa && (r = run_find(m->sh, gpa)) && (perm & perm_for(acc)))
-        tlb_fill(m->cur, m->id, va, mode, perm, r, gpa);
+        tlb_install(m, va, mode, perm, r, gpa);
     mmu_unlock(m->sh);
 }
 
