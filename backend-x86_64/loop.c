@@ -187,21 +187,26 @@ static struct x64_mem at_top(const struct x64_stream *s, int64_t disp)
 static void limit_by(struct x64_ctx *x, const struct x64_stream *s, unsigned region)
 {
     struct code_buf *c = x->c;
-    int64_t pace = s->step < 0 ? -s->step : s->step;
+    int64_t pace = s->step < 0 ? -s->step : s->step, span = s->hi - s->lo, more = MAX(span - MEM_REGION_SPAN, 0);
+    struct x64_mem len = x64_region_field(region, offsetof(struct mem_region, len) + 8 * mem_region_len((unsigned)(span - more)));
     if (s->base == IR_NONE)
         x64_mov_ri(c, R10, (uint64_t)s->lo);
     else
         x64_lea(c, 8, R10, at_top(s, s->lo));
     x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(region, offsetof(struct mem_region, start)));
-    x64_mov_rm(c, 8, R11, x64_region_field(region, offsetof(struct mem_region, len)));
-    x64_alu_rr(c, X64_CMP, 8, R10, R11);
+    if (s->step < 0)
+        x64_mov_rr(c, 8, R11, R10);                /* so far down it may go */
+    x64_alu_rm(c, !more && s->step <= 0 ? X64_CMP : X64_SUB, 8, R10, len);
     x64_jcc_to(c, CC_AE, x->loop.entry);
-    x64_alu_ri(c, X64_ADD, 8, R11, (int32_t)(mem_region_slack(0) - (s->hi - s->lo)));
-    x64_alu_rr(c, X64_SUB, 8, R11, R10);           /* the last good offset less this one */
-    x64_jcc_to(c, CC_S, x->loop.entry);
+    if (more || s->step > 0)
+        x64_group_r(c, 0xf6, 2, 8, R10);           /* not: the last good offset less this one */
+    if (more) {
+        x64_alu_ri(c, X64_SUB, 8, R10, (int32_t)more);
+        x64_jcc_to(c, CC_B, x->loop.entry);
+    }
     if (!pace)
         return;
-    unsigned r = s->step < 0 ? R10 : R11, shift = pace == 1 ? 0 : 64 - (unsigned)__builtin_clzll((uint64_t)pace - 1);
+    unsigned r = s->step < 0 ? R11 : R10, shift = pace == 1 ? 0 : 64 - (unsigned)__builtin_clzll((uint64_t)pace - 1);
     if (shift)
         x64_shift_ri(c, X64_SHR, 8, r, shift);     /* by the next power of two: fewer turns than there might be */
     x64_alu_rr(c, X64_CMP, 8, r, RAX);

@@ -123,12 +123,16 @@ static struct thunk *thunk_of(const struct ir_native *n, int32_t xcr0)
 
 int x64_run_native(struct tcg_env *env, const struct ir_native *n, uint64_t io[5], uint32_t *flags, void *mem)
 {
+    if (n->kind == NATIVE_FPU)
+        x64_x87_hide(env);
     running = thunk_of(n, (int32_t)(env->fe->xcr0_offset - env->fe->fpu_offset));
     trapped = 0;
     uint8_t *area = (uint8_t *)tcg_cpu(env) + env->fe->fpu_offset;
     /* the C default for MXCSR is passed on the stack, above the return address */
     __asm__ volatile("subq $144, %%rsp\n\tmovl $0x1f80, (%%rsp)\n\tcall *%4\n\taddq $144, %%rsp"
                      : "+D"(area), "+S"(mem), "+d"(io), "+c"(flags) : "r"(running->code) : "rax", "r8", "r9", "r10", "r11", "memory", "cc");
+    if (n->kind == NATIVE_FPU)
+        x64_x87_show(env, (uint64_t)running->code, (uint64_t)running->tail);
     running = NULL;
     return trapped;
 }

@@ -78,6 +78,22 @@ static uint8_t *emit_exit(struct code_buf *c, struct x64_stubs *s, unsigned reas
     return at;
 }
 
+/* As x64_x87_hide. rax, rdx are free; a return address is on the stack. */
+static void emit_x87_hide(struct code_buf *c)
+{
+    static const struct { uint8_t at, size; } part[3] = { { offsetof(struct x64_x87, ip), 8 }, { offsetof(struct x64_x87, dp), 8 }, { offsetof(struct x64_x87, op), 2 } };
+    x64_alu_rr(c, X64_XOR, 4, RDX, RDX);
+    for (unsigned i = 0; i < ARRAY_SIZE(part); i++) {
+        struct x64_mem m = x64_at(RSP, 8 + (int32_t)(TCG_CPU_OFFSET + the_fe->fpu_offset + part[i].at)), kept = ENVB(x87_kept, 8);
+        kept.disp += 8 * (int32_t)i;
+        if (part[i].size == 2)
+            x64_alu_rr(c, X64_XOR, 4, RAX, RAX);
+        x64_mov_rm(c, part[i].size, RAX, m);
+        x64_mov_mr(c, 8, kept, RAX);
+        x64_mov_mr(c, part[i].size, m, RDX);
+    }
+}
+
 static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg_frontend *fe)
 {
     struct x64_mem pc = x64_at(RSP, (int32_t)(TCG_CPU_OFFSET + fe->pc_offset));
@@ -168,8 +184,9 @@ static void emit_memory_stubs(struct code_buf *c, struct x64_stubs *s)
     x64_mov_rm(c, 8, R11, ENVB(saved_r11, 16));
     leave_c(c, false);
 
-    s->fpu_load = c->p;                            /* keeps everything but rax, r10; edx:eax is the mask */
+    s->fpu_load = c->p;                            /* keeps everything but rax, r10; edx:eax is the mask; as tcg_fpu_load */
     x64_mov_rr(c, 8, R10, RDX);
+    emit_x87_hide(c);
     x64_mov_rm(c, 4, RAX, x64_at(RSP, 8 + (int32_t)(TCG_CPU_OFFSET + the_fe->xcr0_offset)));
     x64_alu_ri(c, X64_OR, 4, RAX, 7);
     x64_alu_rr(c, X64_XOR, 4, RDX, RDX);

@@ -232,4 +232,8 @@ void x64_trap_init(struct tcg *);
 uint64_t x64_native_trap(uint64_t pc, enum tcg_host_fault);           /* a trap in a native record being interpreted: where to go on, or 0 */
 unsigned x64_enter(struct tcg_env *, void *code);
 int x64_run_native(struct tcg_env *, const struct ir_native *, uint64_t io[5], uint32_t *flags, void *mem);
+/* fpu.c: the head of an XSAVE area; the x87's pointers, hidden from the host and shown again. thunk: one instruction that ran outside blocks. */
+struct x64_x87 { uint16_t cw, sw, tw, op; uint64_t ip, dp; };
+void x64_x87_hide(struct tcg_env *);
+void x64_x87_show(struct tcg_env *, uint64_t thunk, uint64_t thunk_end);
 #endif

@@ -6,6 +6,7 @@
 #define CORE_VCPU_H
 #include "core/counters.h"
 #include <pthread.h>
+#include <stdbool.h>
 
 enum vcpu_pending {
     VCPU_INTR = 1 << 0,        /* level: the interrupt controller has a vector for us (vcpu_set_intr) */
@@ -29,6 +30,9 @@ struct vcpu_intc {
     void *opaque;
 };
 
+/* The wires of x87 errors that are no exceptions (CR0.NE clear): FERR# changes, the answer is IGNNE#. vCPU thread, machine lock not held. */
+struct vcpu_ferr { bool (*signal)(void *opaque, bool on); void *opaque; };
+
 struct vcpu {
     struct vm *vm;
     int id;                                /* 0..n-1; also the APIC id */
@@ -39,6 +43,7 @@ struct vcpu {
     bool halted;                           /* in HLT (or waiting for SIPI); vCPU thread only */
     pthread_cond_t wake;                   /* waited on under the machine lock while halted */
     struct vcpu_intc intc;
+    struct vcpu_ferr ferr;
     void *cpu;                             /* struct x86_cpu */
     uint32_t *poll_word;                   /* engine's "look up" word: set to 1 by vcpu_kick (may be NULL) */
     void (*kick_engine)(struct vcpu *);    /* optional: make a blocking engine return (KVM) */

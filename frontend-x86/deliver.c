@@ -10,6 +10,7 @@
 #include "frontend-x86/deliver.h"
 #include "core/log.h"
 #include "core/vm.h"
+#include "frontend-x86/fpu_image.h"
 #include "frontend-x86/insn.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
@@ -388,6 +389,30 @@ static void deliver_intr(struct x86_cpu *cpu)
     x86_interrupt(cpu, (unsigned)vector & 0xff, false, false, 0, cpu->rip);
 }
 
+/* ---- x87 errors with CR0.NE clear: the FPU is saved ---- */
+/* The processor stops before the instruction until an interrupt comes, unless IGNNE# lets it run: alone, as if the exceptions were masked. */
+static void x87_error(struct x86_cpu *cpu)
+{
+    struct vcpu *v = cpu->vcpu;
+    uint16_t cw = rd16(cpu->fpu + OFF_FCW);
+    cpu->x87_wait = false;
+    if (!v->ferr.signal || !v->ferr.signal(v->ferr.opaque, true)) {
+        v->halted = true;
+        return;
+    }
+    cpu->x87_ignored = cw | 0x10000;
+    fpu_set_status(cpu->fpu, cw | 0x3f, rd16(cpu->fpu + OFF_FSW));
+    tcg_env_of(cpu)->one_insn = tcg_env_of(cpu)->need_deliver = true;
+    __atomic_store_n(&tcg_env_of(cpu)->poll, 1, __ATOMIC_RELEASE);
+}
+
+static void x87_no_longer_ignored(struct x86_cpu *cpu)
+{
+    uint16_t cw = rd16(cpu->fpu + OFF_FCW), was = (uint16_t)cpu->x87_ignored;
+    cpu->x87_ignored = 0;
+    fpu_set_status(cpu->fpu, cw == (was | 0x3f) ? was : cw, rd16(cpu->fpu + OFF_FSW));
+}
+
 #define EXTERNAL (VCPU_INTR | VCPU_NMI | VCPU_SMI | VCPU_INIT)
 
 static void deliver_external(struct x86_cpu *cpu, uint32_t pending)
@@ -408,6 +433,8 @@ bool x86_deliver(void *opaque)
     struct x86_cpu *cpu = opaque;
     struct vcpu *v = cpu->vcpu;
     uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = cpu->svm.gif ? 0 : EXTERNAL;
+    if (cpu->x87_ignored)
+        x87_no_longer_ignored(cpu);
     if (cpu->svm.exit_pending) {
         svm_vmexit(cpu);
         return true;
@@ -433,6 +460,8 @@ bool x86_deliver(void *opaque)
             deliver_external(cpu, pending);
         return on;
     }
+    if (cpu->x87_wait)
+        x87_error(cpu);
     cpu->svm.shadow = false;
     if (cpu->intr_shadow && !v->halted)
         return true;                           /* the next instruction comes first: a block of its own (XM_SHADOW) */

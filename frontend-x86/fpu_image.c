@@ -43,11 +43,24 @@ uint32_t fpu_mxcsr_mask(const uint8_t *f)
 
 unsigned fpu_xmm_bytes(uint64_t how) { return how & FPU_H_CODE64 ? 256 : 128; }
 
-void fpu_x87_image(uint8_t *out, const uint8_t *f)
+void fpu_x87_save(const struct x86_cpu *cpu, uint8_t *out, const uint8_t *f, uint64_t how)
 {
+    bool seen = !cpu->cpuid->amd || (rd16(f + OFF_FSW) & 0x80);
     memcpy(out, f, 6);
-    memset(out + 6, 0, 18);
+    memset(out + OFF_OP, 0, 18);
+    memcpy(out + OFF_OP, f + OFF_OP, seen ? 2 : 0);
+    memcpy(out + OFF_IP, f + OFF_IP, !seen ? 0 : how & FPU_H_WIDE ? 8 : 4);
+    memcpy(out + OFF_DP, f + OFF_DP, !seen ? 0 : how & FPU_H_WIDE ? 8 : 4);
     memcpy(out + OFF_ST, f + OFF_ST, 128);
+}
+
+void fpu_x87_load(uint8_t *f, const uint8_t *in, uint64_t how)
+{
+    memcpy(f, in, 6);
+    wr16(f + OFF_OP, rd16(in + OFF_OP) & 0x7ff);
+    wr64(f + OFF_IP, how & FPU_H_WIDE ? rd64(in + OFF_IP) : rd32(in + OFF_IP));
+    wr64(f + OFF_DP, how & FPU_H_WIDE ? rd64(in + OFF_DP) : rd32(in + OFF_DP));
+    memcpy(f + OFF_ST, in + OFF_ST, 128);
 }
 
 uint8_t *fpu_vec(uint8_t *f, unsigned r, unsigned off)

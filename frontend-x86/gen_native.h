@@ -7,6 +7,7 @@ bool gen_sse_forbidden(struct x86_gen *, const struct x86_insn *, bool legacy_ne
 /* The same for EVEX and for the opmask instructions. */
 bool gen_avx512_forbidden(struct x86_gen *, const struct x86_insn *);
 bool gen_x87_forbidden(struct x86_gen *);
+void gen_ferr(struct x86_gen *);
 void gen_wait(struct x86_gen *);
 void gen_native_emit(struct x86_gen *, const struct x86_insn *, unsigned native_kind);
 #endif

@@ -47,6 +47,19 @@ static void soft_int(struct x86_gen *g, unsigned vector, unsigned soft)
     gen_helper(g, H_int_n, gen_const(g, vector), gen_const(g, g->next), gen_const(g, soft));
 }
 
+/* When it comes back, the program's own handler is next; TF is clear there, as after any interrupt. */
+static void int_v86(struct x86_gen *g, unsigned vector)
+{
+    gen_helper(g, H_int_v86, gen_const(g, vector), gen_const(g, g->next), IR_NONE);
+    if (g->mode & XM_DR) {
+        gen_helper(g, H_single_step, gen_const(g, 0), IR_NONE, IR_NONE);
+        gen_exit(g);
+        return;
+    }
+    ir_lookup(g->ir);
+    g->end = true;
+}
+
 void gen_int(struct x86_gen *g, const struct x86_insn *i)
 {
     switch (i->row->mnem) {
@@ -65,8 +78,8 @@ void gen_int(struct x86_gen *g, const struct x86_insn *i)
         return;
     }
     default:
-        if ((g->mode & XM_VM86) && XM_IOPL(g->mode) < 3) {
-            gen_gp0(g);
+        if (g->mode & XM_VM86) {
+            int_v86(g, (unsigned)i->o[0].imm & 0xff);
             return;
         }
         soft_int(g, (unsigned)i->o[0].imm & 0xff, 2);

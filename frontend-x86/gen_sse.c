@@ -21,13 +21,14 @@ static bool is_fx(const struct x86_insn *i)
 void gen_fxsave(struct x86_gen *g, const struct x86_insn *i)
 {
     static const uint8_t fx_helper[2] = { H_fxsave, H_fxrstor };
-    unsigned ext = (i->modrm >> 3) & 7, how = gen_code64(g) ? FPU_H_CODE64 : 0;
+    unsigned ext = (i->modrm >> 3) & 7, how = (gen_code64(g) ? FPU_H_CODE64 : 0) | (i->rex & 8 ? FPU_H_WIDE : 0);
     struct ir_mem m;
     if (is_fx(i)) {
         if (gen_x87_forbidden(g))
             return;
         m = gen_mem(g, i, 512, i->o[0].access);
         ir_call(g->ir, fx_helper[ext & 1], IR_NONE, gen_linear(g, &m), gen_const(g, how), IR_NONE);
+        gen_ferr(g);
         return;
     }
     if (!(g->mode & XM_OSXSAVE)) {
@@ -46,6 +47,7 @@ void gen_fxsave(struct x86_gen *g, const struct x86_insn *i)
     m = gen_mem(g, i, 576, restore ? GEN_R : GEN_W);
     how |= compact ? FPU_H_COMPACT : ext == 6 ? FPU_H_INIT_OPT : 0;
     ir_call(g->ir, restore ? H_xrstor : H_xsave, IR_NONE, gen_linear(g, &m), gen_const(g, how), IR_NONE);
+    gen_ferr(g);
 }
 
 /* Base + displacement without the vector index; the helper adds the rest and checks the segment per element. */

@@ -68,23 +68,21 @@ static bool v86_barred(const struct x86_gen *g) { return (g->mode & XM_VM86) && 
 
 void gen_pushf(struct x86_gen *g, const struct x86_insn *i)
 {
-    if (v86_barred(g)) {
-        gen_gp0(g);
-        return;
-    }
-    ir_ref f = ir_call(g->ir, H_pushf, ir_temp(g->ir), IR_NONE, IR_NONE, IR_NONE);
+    ir_ref f = v86_barred(g) ? ir_call(g->ir, H_pushf_vme, ir_temp(g->ir), gen_const(g, i->opsize), IR_NONE, IR_NONE)
+                             : ir_call(g->ir, H_pushf, ir_temp(g->ir), IR_NONE, IR_NONE, IR_NONE);
     gen_push_val(g, f, i->opsize);
 }
 
 void gen_popf(struct x86_gen *g, const struct x86_insn *i)
 {
-    if (v86_barred(g)) {
-        gen_gp0(g);
-        return;
-    }
     ir_ref v = gen_pop_ld(g, i->opsize);
-    gen_sp_add(g, i->opsize);
-    ir_call(g->ir, H_popf, IR_NONE, v, gen_const(g, i->opsize), IR_NONE);
+    if (v86_barred(g)) {
+        ir_call(g->ir, H_popf_vme, IR_NONE, v, gen_const(g, i->opsize), IR_NONE);
+        gen_sp_add(g, i->opsize);
+    } else {
+        gen_sp_add(g, i->opsize);
+        ir_call(g->ir, H_popf, IR_NONE, v, gen_const(g, i->opsize), IR_NONE);
+    }
     gen_lookup_next(g);
 }
 

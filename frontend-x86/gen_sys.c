@@ -6,12 +6,12 @@
  */
 #include "frontend-x86/gen_sys.h"
 
-/* IOPL decides. STI: only when something is pending the next instruction gets a shadow block; else it follows in this block, with no look
+/* IOPL decides, and without it there may be a virtual flag. STI: only when something is pending the next instruction gets a shadow block; else it follows in this block, with no look
    at pending interrupts between (x86_translate sees to it when the block is full), so that STI; HLT never sleeps over an interrupt. */
 void gen_cli_sti(struct x86_gen *g, const struct x86_insn *i)
 {
     if ((g->mode & XM_PE) && gen_cpl(g) > XM_IOPL(g->mode)) {
-        gen_gp0(g);
+        gen_helper(g, H_virtual_if, gen_const(g, i->row->mnem == X86I_sti), IR_NONE, IR_NONE);
         return;
     }
     if (i->row->mnem == X86I_cli) {

@@ -7,6 +7,13 @@
 #include "frontend-x86/rows.h"
 #include "tcg/native.h"
 
+/* Errors may be gone: with CR0.NE clear that is seen outside. */
+void gen_ferr(struct x86_gen *g)
+{
+    if (!(g->mode & XM_NE))
+        ir_call(g->ir, H_ferr, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+}
+
 void gen_x87(struct x86_gen *g, const struct x86_insn *i)
 {
     if (gen_x87_forbidden(g))
@@ -14,6 +21,10 @@ void gen_x87(struct x86_gen *g, const struct x86_insn *i)
     if (i->n_opnd && i->o[0].kind == OK_MEM && i->mnem != X86I_fnstcw)
         gen_wait(g);
     gen_native_emit(g, i, NATIVE_FPU);
+    if (i->mnem == X86I_fninit)
+        ir_call(g->ir, H_x87_init, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    if (i->mnem == X86I_fninit || i->mnem == X86I_fnclex)
+        gen_ferr(g);
 }
 
 void gen_fnstsw(struct x86_gen *g, const struct x86_insn *i)
@@ -46,4 +57,5 @@ void gen_x87_env(struct x86_gen *g, const struct x86_insn *i)
     if (h == H_fldenv || h == H_frstor)       /* a pending exception is taken before */
         gen_wait(g);
     ir_call(g->ir, h, IR_NONE, gen_linear(g, &m), gen_const(g, i->opsize == 2 ? 2 : 4), IR_NONE);
+    gen_ferr(g);
 }

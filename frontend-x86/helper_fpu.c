@@ -38,7 +38,54 @@ static void set_tags(uint8_t *f, uint16_t tags)
     f[OFF_FTW] = (uint8_t)v;
 }
 
-static unsigned store_env(const uint8_t *f, uint8_t *e, unsigned opsize)
+/* The environment's pointers: offsets and zero selectors in protected mode, 20 or 32 bits of linear address elsewhere. The opcode's place is where
+   there is one. */
+static bool plain_mode(const struct x86_cpu *cpu) { return !(cpu->cr0 & CR0_PE) || x86_vm86(cpu); }
+
+static void store_pointers(const struct x86_cpu *cpu, const uint8_t *f, uint8_t *e, unsigned opsize)
+{
+    uint32_t ip = rd32(f + OFF_IP), dp = rd32(f + OFF_DP), op = rd16(f + OFF_OP) & 0x7ff;
+    if (opsize == 2) {
+        wr16(e + 6, (uint16_t)ip);
+        wr16(e + 10, (uint16_t)dp);
+        wr16(e + 8, plain_mode(cpu) ? (uint16_t)((ip >> 4 & 0xf000) | op) : 0);
+        wr16(e + 12, plain_mode(cpu) ? (uint16_t)(dp >> 4 & 0xf000) : 0);
+    } else if (plain_mode(cpu)) {
+        wr32(e + 12, 0xffff0000 | (uint16_t)ip);
+        wr32(e + 16, (ip >> 16) << 12 | op);
+        wr32(e + 20, 0xffff0000 | (uint16_t)dp);
+        wr32(e + 24, (dp >> 16) << 12);
+    } else {
+        wr32(e + 12, ip);
+        wr32(e + 16, op << 16);
+        wr32(e + 20, dp);
+        wr32(e + 24, 0xffff0000);
+    }
+}
+
+static void load_pointers(const struct x86_cpu *cpu, uint8_t *f, const uint8_t *e, unsigned opsize)
+{
+    uint32_t ip, dp, op = rd16(f + OFF_OP);
+    if (opsize == 2) {
+        bool plain = plain_mode(cpu);
+        ip = rd16(e + 6) | (plain ? (rd16(e + 8) & 0xf000u) << 4 : 0);
+        dp = rd16(e + 10) | (plain ? (rd16(e + 12) & 0xf000u) << 4 : 0);
+        op = plain ? rd16(e + 8) : 0;
+    } else if (plain_mode(cpu)) {
+        ip = rd16(e + 12) | rd32(e + 16) >> 12 << 16;
+        dp = rd16(e + 20) | rd32(e + 24) >> 12 << 16;
+        op = rd32(e + 16);
+    } else {
+        ip = rd32(e + 12);
+        dp = rd32(e + 20);
+        op = rd16(e + 18);
+    }
+    wr16(f + OFF_OP, op & 0x7ff);
+    wr64(f + OFF_IP, ip);
+    wr64(f + OFF_DP, dp);
+}
+
+static unsigned store_env(const struct x86_cpu *cpu, const uint8_t *f, uint8_t *e, unsigned opsize)
 {
     memset(e, 0, 28);
     unsigned step = opsize == 2 ? 2 : 4;
@@ -48,8 +95,7 @@ static unsigned store_env(const uint8_t *f, uint8_t *e, unsigned opsize)
         if (step == 4)
             wr16(e + k * step + 2, 0xffff);
     }
-    if (step == 4)
-        wr16(e + 26, 0xffff);
+    store_pointers(cpu, f, e, opsize);
     return 7 * step;
 }
 
@@ -63,27 +109,27 @@ static void turn(uint8_t *f, unsigned top)
         memcpy(f + OFF_ST + 16 * k, st + 16 * ((k + by) & 7), 16);
 }
 
-static void load_env(uint8_t *f, const uint8_t *e, unsigned opsize)
+static void load_env(const struct x86_cpu *cpu, uint8_t *f, const uint8_t *e, unsigned opsize)
 {
     unsigned step = opsize == 2 ? 2 : 4;
     turn(f, (rd16(e + step) >> 11) & 7);
     fpu_set_status(f, rd16(e), rd16(e + step));
     set_tags(f, rd16(e + 2 * step));
-    memset(f + 6, 0, 18);
+    load_pointers(cpu, f, e, opsize);
 }
 
 uint64_t helper_fldenv(struct x86_cpu *cpu, uint64_t va, uint64_t opsize, uint64_t unused)
 {
     uint8_t e[28];
     fpu_get(cpu, va, e, opsize == 2 ? 14 : 28);
-    load_env(fpu_whole(cpu), e, (unsigned)opsize);
+    load_env(cpu, fpu_whole(cpu), e, (unsigned)opsize);
     return 0;
 }
 
 uint64_t helper_fnstenv(struct x86_cpu *cpu, uint64_t va, uint64_t opsize, uint64_t unused)
 {
     uint8_t e[28], *f = fpu_whole(cpu);
-    fpu_put(cpu, va, e, store_env(f, e, (unsigned)opsize));
+    fpu_put(cpu, va, e, store_env(cpu, f, e, (unsigned)opsize));
     fpu_set_status(f, rd16(f + OFF_FCW) | 0x3f, rd16(f + OFF_FSW));
     return 0;
 }
@@ -91,7 +137,7 @@ uint64_t helper_fnstenv(struct x86_cpu *cpu, uint64_t va, uint64_t opsize, uint6
 uint64_t helper_fnsave(struct x86_cpu *cpu, uint64_t va, uint64_t opsize, uint64_t unused)
 {
     uint8_t e[108], *f = fpu_whole(cpu);
-    unsigned n = store_env(f, e, (unsigned)opsize);
+    unsigned n = store_env(cpu, f, e, (unsigned)opsize);
     for (unsigned k = 0; k < 8; k++)
         memcpy(e + n + 10 * k, f + OFF_ST + 16 * k, 10);
     fpu_put(cpu, va, e, n + 80);
@@ -109,11 +155,20 @@ uint64_t helper_frstor(struct x86_cpu *cpu, uint64_t va, uint64_t opsize, uint64
     unsigned n = opsize == 2 ? 14 : 28;
     fpu_get(cpu, va, e, n + 80);
     uint8_t *f = fpu_whole(cpu);
-    load_env(f, e, (unsigned)opsize);
+    load_env(cpu, f, e, (unsigned)opsize);
     for (unsigned k = 0; k < 8; k++) {
         memset(f + OFF_ST + 16 * k, 0, 16);
         memcpy(f + OFF_ST + 16 * k, e + n + 10 * k, 10);
     }
+    return 0;
+}
+
+/* CR0.NE is clear: FERR# falls with the last error. */
+uint64_t helper_ferr(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
+{
+    const struct vcpu_ferr *w = &cpu->vcpu->ferr;
+    if (w->signal && !(rd16(fpu_whole(cpu) + OFF_FSW) & 0x80))
+        w->signal(w->opaque, false);
     return 0;
 }
 
@@ -126,7 +181,7 @@ uint64_t helper_fxsave(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t 
     uint8_t img[416], *f = fpu_whole(cpu);
     unsigned n = OFF_XMM + fpu_xmm_bytes(how);
     memset(img, 0, sizeof(img));
-    fpu_x87_image(img, f);
+    fpu_x87_save(cpu, img, f, how);
     wr32(img + OFF_MXCSR, rd32(f + OFF_MXCSR));
     wr32(img + OFF_MXCSR_MASK, fpu_mxcsr_mask(f));
     memcpy(img + OFF_XMM, f + OFF_XMM, n - OFF_XMM);
@@ -142,7 +197,7 @@ uint64_t helper_fxrstor(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t
     fpu_get(cpu, va, img, 512);
     if (rd32(img + OFF_MXCSR) & ~fpu_mxcsr_mask(f))
         x86_raise_err(cpu, X86_GP, 0);
-    fpu_x87_image(f, img);
+    fpu_x87_load(f, img, how);
     fpu_set_status(f, rd16(img), rd16(img + OFF_FSW));
     wr32(f + OFF_MXCSR, rd32(img + OFF_MXCSR));
     memcpy(f + OFF_XMM, img + OFF_XMM, fpu_xmm_bytes(how));

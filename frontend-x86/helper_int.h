@@ -1,4 +1,4 @@
-/* Integer helpers (helper_int.c, helper_string.c, fast.c); the table rows are in helpers.def. */
+/* Integer helpers (helper_int.c, helper_string.c, helper_vme.c, fast.c); the table rows are in helpers.def. */
 #ifndef FRONTEND_X86_HELPER_INT_H
 #define FRONTEND_X86_HELPER_INT_H
 #include "x86/cpu.h"
@@ -7,6 +7,10 @@ enum x86_rep { REP_MOVS, REP_STOS, REP_LODS, REP_CMPS, REP_SCAS, REP_INS, REP_OU
 void x86_io_check(struct x86_cpu *, unsigned port, unsigned size);         /* #GP(0) when barred */
 uint64_t helper_popf(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_pushf(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_virtual_if(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_pushf_vme(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_popf_vme(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_int_v86(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_in(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_out(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_bound(struct x86_cpu *, uint64_t, uint64_t, uint64_t);

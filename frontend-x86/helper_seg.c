@@ -246,8 +246,11 @@ static void ret_plain(struct x86_cpu *cpu, unsigned size, unsigned imm, bool ire
     if (rip > cpu->seg[X86_CS].limit)
         x86_raise_err(cpu, X86_GP, 0);
     st.sp += imm;
+    bool vme = iret && x86_vme(cpu);
+    if (vme)
+        x86_set_flags_vme(cpu, flags);
     x86_stack_commit(cpu, &st);
-    if (iret)
+    if (iret && !vme)
         set_flags(cpu, flags, cpu->rflags & RF_VM ? mask & ~(uint64_t)RF_IOPL : mask & ~(uint64_t)(RF_VIF | RF_VIP));
     set_plain_cs(cpu, sel & 0xffff, rip);
     x86_after_transfer(cpu);
@@ -368,7 +371,7 @@ uint64_t helper_far_ret(struct x86_cpu *cpu, uint64_t size, uint64_t imm, uint64
 /* a: operand size; cpu->rip is the next instruction's (setpc), for the task switch */
 uint64_t helper_iret(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, uint64_t unused2)
 {
-    if ((cpu->rflags & RF_VM) && (cpu->rflags & RF_IOPL) != RF_IOPL)
+    if ((cpu->rflags & RF_VM) && (cpu->rflags & RF_IOPL) != RF_IOPL && !(x86_vme(cpu) && size == 2))
         x86_raise_err(cpu, X86_GP, 0);
     if (plain_mode(cpu)) {
         ret_plain(cpu, (unsigned)size, 0, true);

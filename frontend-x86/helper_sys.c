@@ -88,7 +88,7 @@ uint64_t x86_cr4_known(const struct x86_cpuid *id)
 {
     static const struct { uint8_t feat; uint32_t bits; } row[] = {
         { FEAT_vme, CR4_VME | CR4_PVI }, { FEAT_tsc, CR4_TSD }, { FEAT_de, CR4_DE }, { FEAT_pse, CR4_PSE }, { FEAT_pae, CR4_PAE }, { FEAT_mce, CR4_MCE },
-        { FEAT_pge, CR4_PGE }, { FEAT_none, CR4_PCE }, { FEAT_fxsr, CR4_OSFXSR }, { FEAT_sse, CR4_OSXMMEXCPT }, { FEAT_umip, CR4_UMIP },
+        { FEAT_pge, CR4_PGE }, { FEAT_cmov, CR4_PCE }, { FEAT_fxsr, CR4_OSFXSR }, { FEAT_sse, CR4_OSXMMEXCPT }, { FEAT_umip, CR4_UMIP },
         { FEAT_fsgsbase, CR4_FSGSBASE }, { FEAT_pcid, CR4_PCIDE }, { FEAT_xsave, CR4_OSXSAVE }, { FEAT_smep, CR4_SMEP }, { FEAT_smap, CR4_SMAP } };
     uint64_t known = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(row); i++)

@@ -28,7 +28,7 @@ static bool all_zero(const uint8_t *p, size_t n)
  */
 static uint64_t in_use(const uint8_t *f, bool mxcsr, uint64_t xcr0)
 {
-    uint64_t v = rd16(f) == 0x37f && all_zero(f + 2, 4) && all_zero(f + OFF_ST, 128) ? 0 : X86_XS_X87;
+    uint64_t v = rd16(f) == 0x37f && all_zero(f + 2, 22) && all_zero(f + OFF_ST, 128) ? 0 : X86_XS_X87;
     v |= all_zero(f + OFF_XMM, 256) && !(mxcsr && rd32(f + OFF_MXCSR) != 0x1f80) ? 0 : X86_XS_SSE;
     for (unsigned n = 2; n < X86_XCOMPS; n++)
         if ((xcr0 >> n & 1) && !all_zero(f + x86_xcomp[n].offset, x86_xcomp[n].size))
@@ -58,7 +58,7 @@ static unsigned seen(unsigned n, uint64_t how)
 static void put_components(struct x86_cpu *cpu, uint64_t va, const uint8_t *f, uint64_t write, bool mxcsr, uint64_t comp, uint64_t how)
 {
     uint8_t x87[160];
-    fpu_x87_image(x87, f);
+    fpu_x87_save(cpu, x87, f, how);
     wr32(x87 + OFF_MXCSR, rd32(f + OFF_MXCSR));
     wr32(x87 + OFF_MXCSR_MASK, fpu_mxcsr_mask(f));
     if (write & X86_XS_X87) {
@@ -105,10 +105,10 @@ static bool header_ok(const struct x86_cpu *cpu, const uint8_t *h, bool compact_
     return !compact_only && !(bv & ~cpu->xcr0) && all_zero(h + 8, 16);
 }
 
-static void restore_x87(uint8_t *f, const uint8_t *img, bool present)
+static void restore_x87(uint8_t *f, const uint8_t *img, bool present, uint64_t how)
 {
     if (present) {
-        fpu_x87_image(f, img);
+        fpu_x87_load(f, img, how);
         fpu_set_status(f, rd16(img), rd16(img + OFF_FSW));
         return;
     }
@@ -136,7 +136,7 @@ uint64_t helper_xrstor(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t 
     if (mxcsr && (rd32(img + OFF_MXCSR) & ~fpu_mxcsr_mask(f)))
         x86_raise_err(cpu, X86_GP, 0);
     if (m & X86_XS_X87)
-        restore_x87(f, img, bv & X86_XS_X87);
+        restore_x87(f, img, bv & X86_XS_X87, how);
     if (mxcsr)
         wr32(f + OFF_MXCSR, rd32(img + OFF_MXCSR));
     else if (compact && (m & X86_XS_SSE))

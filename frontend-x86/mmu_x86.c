@@ -155,6 +155,16 @@ static unsigned op_mode(void *opaque)
     return (c->cr4 & CR4_SMAP) && !(c->rflags & RF_AC);
 }
 
+/* An operand that begins below the hole in the address space and ends in it is #GP(0), whatever its first page is. */
+static int op_reach(void *opaque, gva_t last)
+{
+    struct x86_cpu *c = opaque;
+    if (!bad_address(c, last))
+        return 0;
+    x86_record_bad_va(c, last);
+    return -1;
+}
+
 static bool op_wraps(void *opaque) { return !x86_code64(opaque); }
 
-const struct mmu_ops x86_mmu_ops = { op_walk, op_peek, op_raise, op_root, op_mode, op_wraps };
+const struct mmu_ops x86_mmu_ops = { op_walk, op_peek, op_raise, op_root, op_mode, op_reach, op_wraps };

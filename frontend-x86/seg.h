@@ -55,6 +55,8 @@ static inline void x86_look_again(struct x86_cpu *cpu)
     if (x86_intr_waits(cpu))
         __atomic_store_n(&env->poll, 1, __ATOMIC_RELEASE);
 }
+/* helper_vme.c: a 16-bit flags image in virtual-8086 mode with the virtual interrupt flag, by POPF or IRET; raises before it writes */
+void x86_set_flags_vme(struct x86_cpu *, uint64_t image);
 /* Privilege or mode may have changed: softmmu mode, pending interrupts looked at again. */
 void x86_after_transfer(struct x86_cpu *);
 

@@ -92,6 +92,13 @@ static gva_t wrapped(struct mmu *m, gva_t va)
 /* An access by the program itself; the others (descriptor tables, page by page) may be meant beyond 4 GiB. */
 static void translate_own(struct mmu *m, gva_t va, enum mmu_access acc, struct xlat *x) { translate(m, wrapped(m, va), acc, m->mode, x); }
 
+/* Of an access that crosses a page. */
+static void reach(struct mmu *m, gva_t va, size_t len)
+{
+    if (m->ops->reach && m->ops->reach(m->cpu, wrapped(m, va + len - 1)))
+        m->ops->raise(m->cpu);
+}
+
 static void ld_part(struct mmu *m, const struct xlat *x, unsigned off, void *buf, unsigned len)
 {
     uint8_t *p = buf;
@@ -134,8 +141,10 @@ void *mmu_probe(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
 {
     struct xlat x;
 
-    if (size > page_left(va))
+    if (size > page_left(va)) {
+        reach(m, va, size);
         return NULL;
+    }
     mmu_resolve(m);
     translate_own(m, va, acc, &x);
     if (!x.host || (acc == MMU_WRITE && (x.rom || __atomic_load_n(x.track, __ATOMIC_SEQ_CST))))
@@ -160,6 +169,8 @@ uint64_t mmu_ld(struct mmu *m, gva_t va, unsigned size)
     if (p)
         return ram_load(p, size);
     mmu_resolve(m);
+    if (n < size)
+        reach(m, va, size);
     translate_own(m, va, MMU_READ, &x);
     if (n < size)
         translate_own(m, va + n, MMU_READ, &y);
@@ -180,6 +191,8 @@ void mmu_st(struct mmu *m, gva_t va, uint64_t val, unsigned size)
         return;
     }
     mmu_resolve(m);
+    if (n < size)
+        reach(m, va, size);
     translate_own(m, va, MMU_WRITE, &x);
     if (n < size)
         translate_own(m, va + n, MMU_WRITE, &y);
@@ -192,6 +205,8 @@ void mmu_check(struct mmu *m, gva_t va, size_t len, enum mmu_access acc, unsigne
 {
     struct xlat x;
 
+    if (len > page_left(va))
+        reach(m, va, len);
     while (len) {
         size_t n = MIN(len, page_left(va));
         translate(m, va, acc, mode, &x);
@@ -222,6 +237,8 @@ void mmu_st_mem(struct mmu *m, gva_t va, const void *buf, size_t len, unsigned m
 
     if (!len)
         return;
+    if (len > first)
+        reach(m, va, len);
     if (len - first <= PAGE_SIZE) {     /* the usual case: every page translated once, before the first store may change the tables */
         translate(m, va, MMU_WRITE, mode, &x[0]);
         if (len > first)

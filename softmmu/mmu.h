@@ -42,6 +42,8 @@ struct mmu_ops {
     void (*raise)(void *cpu) __attribute__((noreturn));
     uint64_t (*root)(void *cpu);     /* identifies the address space: root address, PCID, format; 0 when paging is off */
     unsigned (*mode)(void *cpu);     /* current data access mode */
+    /* An access over a page's end has LAST as its last byte: 0, or -1 with a fault recorded that comes before its pages'. NULL: never. */
+    int (*reach)(void *cpu, gva_t last);
     bool (*wraps)(void *cpu);        /* linear addresses have 32 bits now: an access goes on from their end at 0. NULL: never */
 };
 

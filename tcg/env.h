@@ -42,6 +42,8 @@ struct tcg_env {
     /* 120 */ uint64_t pad;
     /* 128 */ uint8_t bounce[64] __attribute__((aligned(64)));   /* memory operand of a slow access (MMIO, page crossing) */
     uint64_t args[3];                      /* of the helper being called */
+    uint64_t x87_kept[3];                  /* while the FPU is live: the guest's FIP, FDP and FOP as they were loaded (backend's fpu.c) */
+    uint64_t native_pc;                    /* interpreter: of the guest instruction whose native record runs */
     uint64_t slow_va, slow_mask;           /* of the access in bounce; of a masked one: its opmask register */
     uint32_t slow_size, slow_lanes;        /* bytes; native_lanes() of a masked one, else 0 */
     void *slow_ptr;                        /* where the instruction of a slow access that writes runs: bounce, or tracked RAM itself */

@@ -40,6 +40,15 @@ static const struct tb_point *find_point(const struct tb *tb, uint64_t rx)
 
 uint64_t tcg_guest_pc_at(const struct tb *tb, uint64_t rx) { return tb->guest[find_point(tb, rx)->gi].pc; }
 
+bool tcg_guest_at(struct tcg *t, uint64_t rx, uint64_t *pc)
+{
+    struct tb *tb = tcg_tb_by_code(t, (void *)rx);
+    if (!tb || !tb->n_points)
+        return false;
+    *pc = tcg_guest_pc_at(tb, rx);
+    return true;
+}
+
 /* pc and flags as of host address rx, a return address (then the earliest point of that address counts: later ones belong to what
    follows the call) or a trapping instruction of tb. */
 static void restore(struct tcg_env *env, struct tb *tb, uint64_t rx, bool ret)
@@ -166,15 +175,14 @@ static void unwound(struct tcg_env *env)
     env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
 }
 
-/* No access is under way and no block's address is held: others may do what they wait for. */
+/* No access is under way and no block's address is held: others may do what they wait for. The FPU, which may know such an address, is saved before. */
 static void turnstile(struct tcg_env *env)
 {
-    tcg_go_outside(env);
-    while (!tcg_try_inside(env)) {
+    while (!env->inside || __atomic_load_n(&env->tcg->exclusive, __ATOMIC_SEQ_CST)) {
         tcg_fpu_save(env);
         mmu_outside(env->mmu);
-        tcg_go_inside(env);
         tcg_go_outside(env);
+        tcg_go_inside(env);
     }
     mmu_quiesce(env->mmu);
 }

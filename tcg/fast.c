@@ -250,7 +250,7 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
 #define MISS_LIMIT 32                 /* so many misses ... */
 #define REGION_TURN 15                /* user-mode misses that the TLB serves between two that come here ... */
 #define REGION_TURN_PAGE 127          /* ... when the last one found no longer run than a page */
-#define MISS_CYCLES 1800               /* ... at most so far apart on the average: the descriptor costs more than it saves */
+#define MISS_CYCLES 600                /* ... at most so far apart on the average: the descriptor costs more than it saves */
 
 /* A region missed at the instruction that called: one that keeps missing gets a block with TLB probes instead. cost: in misses. */
 static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost)

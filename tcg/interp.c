@@ -332,6 +332,8 @@ static void exec_native(const struct run *r, const struct ir_insn *in)
     }
     flags_out(r);
     uint32_t word = r->env->flags;
+    r->env->native_pc = r->b->guest[r->s->gi].pc;
+    r->env->slow_va = va;
     int trap = run_native(r->env, n, io, &word, p);
     if (trap)
         fault(r, (enum tcg_host_fault)(trap - 1));

@@ -138,6 +138,7 @@ void tcg_translation_begin(struct tcg_env *);      /* may be outside for a while
 void tcg_translation_end(struct tcg_env *);
 
 /* ---- exec.c ---- */
+bool tcg_guest_at(struct tcg *, uint64_t rx, uint64_t *pc);            /* false: RX is in no block */
 uint64_t tcg_guest_pc_at(const struct tb *, uint64_t rx);
 void tcg_restore_at(struct tcg_env *, struct tb *, uint64_t rx);
 #endif

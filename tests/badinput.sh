@@ -69,7 +69,7 @@ refuses unknown_option '-kernell.*-kernel' -kernell "$kernel"
 refuses option_without_value '-m' -kernel "$kernel" -m
 refuses unknown_machine 'pc' -M pdp11 -kernel "$kernel"
 refuses unknown_engine 'tcg' -accel warp -kernel "$kernel"
-refuses unknown_cpu 'max' -cpu z80 -kernel "$kernel"
+refuses unknown_cpu 'Nehalem' -cpu Nahalem -kernel "$kernel"
 refuses unknown_device 'virtio-net-pci' -kernel "$kernel" -device virtio-nett-pci
 refuses unknown_property 'mac' -kernel "$kernel" -nic none -netdev user,id=n -device virtio-net-pci,netdev=n,mack=1
 refuses bad_property_value 'mac' -kernel "$kernel" -netdev user,id=n -device virtio-net-pci,netdev=n,mac=hello

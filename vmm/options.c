@@ -11,9 +11,9 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "vmm/accel.h"
+#include "vmm/cpu_models.h"
 #include "vmm/lockstep.h"
 #include "vmm/words.h"
-#include "x86/cpuid.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,19 +24,6 @@
 #define GIB (1ull << 30)
 
 struct option_row { const char *name, *arg, *help; int (*take)(struct options *, const char *opt, char *arg); };
-
-static int take_cpu(struct options *o, const char *opt, char *arg)
-{
-    struct x86_cpuid id;
-
-    o->cpu = arg;
-    memset(&id, 0, sizeof(id));
-    if (x86_cpuid_model(&id, arg)) {
-        log_error("-cpu: unknown model or feature in '%s' (models: max, duet64, qemu64; then ,+feature or ,-feature)", arg);
-        return -EINVAL;
-    }
-    return 0;
-}
 
 static int take_memory(struct options *o, const char *opt, char *arg)
 {
@@ -542,7 +529,7 @@ static const struct option_row rows[] = {
       "engine that runs the guest's instructions; emulated: take a slow KVM too", accel_take },
     { "lockstep", "tcg,interp[,blocks=on]|interp,tcg|tcg,kvm|interp,kvm",
       "both engines run the guest, instruction by instruction, up to the first difference (exit status 1); blocks: tcg runs on in between", take_lockstep },
-    { "cpu", "MODEL[,+F][,-F]", "CPU model and features", take_cpu },
+    { "cpu", "MODEL[,+F][,-F][,F=on|off][,vendor=V]...|help", "CPU model and features", cpu_take },
     { "m", "SIZE[K|M|G]", "RAM, 128M by default", take_memory },
     { "smp", "N[,sockets=S,cores=C,threads=T]", "number of CPUs (1 to 32), and how they are put together", smp_take },
     { "kernel", "FILE", "bzImage, multiboot or PVH kernel to start", take_kernel },
@@ -619,7 +606,7 @@ static int check_together(struct options *o)
     else if (!o->kernel && !o->bios)
         log_error("nothing to run: give -kernel FILE or -bios FILE (-help lists the options)");
     else
-        return resolve(o);
+        return cpu_check(o) ? -EINVAL : resolve(o);
     return -EINVAL;
 }
 

@@ -17,6 +17,7 @@
 #include "hw/intc/lapic.h"
 #include "hw/intc/pic.h"
 #include "hw/misc/debugexit.h"
+#include "hw/misc/ferr.h"
 #include "hw/misc/fw_cfg.h"
 #include "hw/misc/pm.h"
 #include "hw/misc/port92.h"
@@ -328,6 +329,7 @@ static void add_board(struct pc *pc)
     c->pit = pit_new(vm, io, hpet_pit_irq(c->hpet));
     pc->rtc = rtc_new(vm, io, hpet_rtc_irq(c->hpet), pc->opt->rtc_base);
     struct port92 *port92 = port92_new(vm, io, (struct irq){ set_a20, vm, 0 });
+    ferr_new(vm, io, gsi[13]);
     i8042_new(vm, io, gsi[1], gsi[12], port92_a20_irq(port92));
     for (unsigned i = 0; i < pc->opt->n_serial; i++) {
         if (strcmp(pc->opt->serial[i], "none"))

@@ -6,7 +6,9 @@
  */
 #include "vmm/smp.h"
 #include "core/log.h"
+#include "vmm/cpu_models.h"
 #include "vmm/words.h"
+#include "x86/cpuid.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -73,7 +75,7 @@ int smp_complete(struct vm *vm, const struct options *o)
         log_error("-smp: -lockstep needs a machine of one CPU");
         return -EINVAL;
     }
-    if (cpus > 1 && o->cpu && strstr(o->cpu, "+svm")) {
+    if (cpus > 1 && cpu_has(o, FEAT_svm)) {
         log_error("-smp: +svm needs a machine of one CPU");
         return -EINVAL;
     }

@@ -86,17 +86,12 @@ static int can_move(struct vm *vm, const struct engine *to, char *why, size_t le
 /* What the guest has been told that it can use must be there. */
 static int same_cpu(const struct x86_cpuid *from, const struct x86_cpuid *to, char *why, size_t len)
 {
-    static const char *const names[] = { "",
-#define FEAT(name, leaf, subleaf, reg, bit, host) #name,
-#include "x86/feat.def"
-#undef FEAT
-    };
     size_t at = (size_t)snprintf(why, len, "the engine lacks features that the guest was told of:");
     unsigned n = 0;
 
     for (unsigned f = 1; f < FEAT_COUNT; f++) {
         if (x86_has(from, (enum x86_feat)f) && !x86_has(to, (enum x86_feat)f) && at < len) {
-            at += (size_t)snprintf(why + at, len - at, " %s", names[f]);
+            at += (size_t)snprintf(why + at, len - at, " %s", x86_feats[f].name);
             n++;
         }
     }

@@ -140,6 +140,8 @@ struct x86_cpu {
     bool ss_shadow;                     /* MOV SS / POP SS: debug traps too are held off for the next instruction */
     bool exc_bad_va;                    /* the #GP(0) recorded is for a non-canonical address: #SS(0) when the access was one to the stack */
     bool exc_ext;                       /* EXT bit of error codes: an event not caused by software is being delivered */
+    bool x87_wait;                      /* a waiting instruction has met an error with CR0.NE clear */
+    uint32_t x87_ignored;               /* it runs now although (IGNNE#): BIT(16) and the control word to be restored */
     bool wait_sipi;                     /* INIT has happened: only SIPI starts this processor */
     uint64_t tsc_offset;
     /* MSRs (x86/msr.def names each field) */
@@ -161,6 +163,8 @@ void x86_dump(const struct x86_cpu *, char *buf, size_t len);        /* register
 static inline bool x86_long_mode(const struct x86_cpu *c) { return c->efer & EFER_LMA; }
 static inline bool x86_code64(const struct x86_cpu *c) { return (c->efer & EFER_LMA) && (c->seg[X86_CS].attr & SEG_L); }
 static inline bool x86_vm86(const struct x86_cpu *c) { return (c->rflags & RF_VM) != 0; }
+/* Virtual-8086 mode with the virtual interrupt flag (SDM vol. 3 ch. 20.3). */
+static inline bool x86_vme(const struct x86_cpu *c) { return x86_vm86(c) && (c->cr4 & CR4_VME) && (c->rflags & RF_IOPL) != RF_IOPL; }
 
 /* ---- page walk (x86/walk.c): every paging mode; SDM vol. 3 ch. 4 ---- */
 struct x86_walk {

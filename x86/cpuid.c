@@ -1,5 +1,5 @@
 /*
- * CPUID: the models and the leaves. Features come from feat.def; every other number is here.
+ * CPUID: the leaves of a model (models.c). Features come from feat.def, identities from models.def; every other number is here.
  *
  * Which processor we say we are decides which flaws a guest kernel defends against, and each defence (page-table isolation, retpolines,
  * buffer clearing, IBPB on every switch) costs a translated guest dearly although a translator has none of the flaws. Linux keeps a white list of
@@ -18,206 +18,48 @@
 #include "x86/cpuid.h"
 #include "x86/svm.h"
 #include "x86/xstate.h"
-#include <cpuid.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-#define MAX_BASIC 0x16u
-#define MAX_EXT(id) (x86_has(id, FEAT_svm) ? 0x8000000au : 0x80000008u)
-#define VENDOR_INTEL "GenuineIntel"
 #define VENDOR_AMD "AuthenticAMD"
 #define APIC_BUS_KHZ 1000000u
-
-struct feat_row { const char *name; uint32_t leaf, subleaf; uint8_t reg, bit, host; };
-static const struct feat_row feat_rows[FEAT_COUNT] = {
-#define FEAT(name, leaf, subleaf, reg, bit, host) [FEAT_##name] = { #name, leaf, subleaf, reg, bit, host },
-#include "x86/feat.def"
-#undef FEAT
-};
-
-bool x86_has(const struct x86_cpuid *id, enum x86_feat f)
-{
-    return f == FEAT_none || (id->feats[f / 64] >> (f % 64) & 1);
-}
-
-static void feat_set(struct x86_cpuid *id, unsigned f, bool on)
-{
-    if (on)
-        id->feats[f / 64] |= BIT(f % 64);
-    else
-        id->feats[f / 64] &= ~BIT(f % 64);
-}
-
-static bool host_avx_usable(void)
-{
-    uint32_t a, b, c, d, lo, hi;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1u << 27))
-        return false;
-    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    return (lo & 6) == 6;
-}
-
-static bool host_has(const struct feat_row *r)
-{
-    uint32_t v[4];
-    if (!__get_cpuid_count(r->leaf, r->subleaf, &v[0], &v[1], &v[2], &v[3]))
-        return false;
-    return v[r->reg] >> r->bit & 1;
-}
-
-static int feat_find(const char *name, size_t len)
-{
-    for (unsigned f = 1; f < FEAT_COUNT; f++) {
-        if (strlen(feat_rows[f].name) == len && !memcmp(feat_rows[f].name, name, len))
-            return (int)f;
-    }
-    return -1;
-}
-
-/* A feature without what it builds on would make guests use what is not there. */
-static void drop_dependents(struct x86_cpuid *id)
-{
-    static const uint8_t needs[][2] = {
-        { FEAT_avx, FEAT_xsave }, { FEAT_avx, FEAT_sse42 }, { FEAT_avx2, FEAT_avx }, { FEAT_fma, FEAT_avx }, { FEAT_f16c, FEAT_avx },
-        { FEAT_xsaveopt, FEAT_xsave }, { FEAT_xsavec, FEAT_xsave }, { FEAT_xgetbv1, FEAT_xsave }, { FEAT_xsaves, FEAT_xsavec },
-        { FEAT_sse2, FEAT_sse }, { FEAT_sse3, FEAT_sse2 },
-        { FEAT_ssse3, FEAT_sse3 }, { FEAT_sse41, FEAT_ssse3 }, { FEAT_sse42, FEAT_sse41 }, { FEAT_invpcid, FEAT_pcid }, { FEAT_x2apic, FEAT_apic },
-        { FEAT_tsc_deadline, FEAT_apic }, { FEAT_pcid, FEAT_lm }, { FEAT_syscall, FEAT_lm }, { FEAT_vpclmulqdq, FEAT_avx }, { FEAT_vaes, FEAT_avx },
-        { FEAT_avx_vnni, FEAT_avx2 },
-        { FEAT_avx512f, FEAT_avx2 }, { FEAT_avx512f, FEAT_fma }, { FEAT_avx512f, FEAT_f16c }, { FEAT_avx512dq, FEAT_avx512f }, { FEAT_avx512ifma, FEAT_avx512f },
-        { FEAT_avx512cd, FEAT_avx512f }, { FEAT_avx512bw, FEAT_avx512f }, { FEAT_avx512vl, FEAT_avx512f }, { FEAT_avx512_vbmi, FEAT_avx512bw },
-        { FEAT_avx512_vbmi2, FEAT_avx512bw }, { FEAT_avx512_vnni, FEAT_avx512f }, { FEAT_avx512_bitalg, FEAT_avx512bw },
-        { FEAT_avx512_vpopcntdq, FEAT_avx512f }, { FEAT_avx512_vp2intersect, FEAT_avx512f }, { FEAT_avx512_bf16, FEAT_avx512bw },
-        { FEAT_npt, FEAT_svm }, { FEAT_nrip_save, FEAT_svm }, { FEAT_flushbyasid, FEAT_svm },
-    };
-    if (!x86_host_avx512())
-        feat_set(id, FEAT_avx512f, false);
-    for (int pass = 0; pass < 6; pass++)
-        for (unsigned i = 0; i < ARRAY_SIZE(needs); i++)
-            if (!x86_has(id, needs[i][1]))
-                feat_set(id, needs[i][0], false);
-}
-
-static void model_max(struct x86_cpuid *id)
-{
-    bool avx = host_avx_usable();
-    for (unsigned f = 1; f < FEAT_COUNT; f++)
-        feat_set(id, f, feat_rows[f].host == 0 || (feat_rows[f].host == 1 && host_has(&feat_rows[f])));
-    if (!avx)
-        feat_set(id, FEAT_avx, false);
-}
-
-/* Lean: SSE4.2 and what kernels like, no XSAVE state beyond FXSAVE. */
-static void model_lean(struct x86_cpuid *id)
-{
-    static const uint8_t drop[] = { FEAT_xsave, FEAT_avx, FEAT_bmi1, FEAT_bmi2, FEAT_adx, FEAT_sha, FEAT_movbe, FEAT_rdseed, FEAT_rdrand, FEAT_aes,
-                                    FEAT_pclmulqdq, FEAT_abm, FEAT_rdpid, FEAT_umip, FEAT_clwb, FEAT_gfni };
-    model_max(id);
-    for (unsigned i = 0; i < ARRAY_SIZE(drop); i++)
-        feat_set(id, drop[i], false);
-}
-
-/* vendor=: the two whose manners we know. */
-static int apply_vendor(struct x86_cpuid *id, const char *v, size_t len)
-{
-    if (len != 12 || (memcmp(v, VENDOR_INTEL, 12) && memcmp(v, VENDOR_AMD, 12)))
-        return -EINVAL;
-    memcpy(id->vendor, v, 12);
-    return 0;
-}
-
-static int apply_word(struct x86_cpuid *id, const char *w, size_t len)
-{
-    if (len > 7 && !memcmp(w, "vendor=", 7))
-        return apply_vendor(id, w + 7, len - 7);
-    int f = len > 1 && (*w == '+' || *w == '-') ? feat_find(w + 1, len - 1) : -1;
-    if (f < 0)
-        return -EINVAL;
-    if (*w == '-')
-        feat_set(id, (unsigned)f, false);
-    else if (feat_rows[f].host != 2 && (feat_rows[f].host != 1 || host_has(&feat_rows[f])))
-        feat_set(id, (unsigned)f, true);
-    return 0;
-}
-
-/* The words after the model's name. */
-static int apply_words(struct x86_cpuid *id, const char *spec)
-{
-    const char *p = spec ? spec + strcspn(spec, ",") : "";
-    while (*p == ',') {
-        size_t n = strcspn(++p, ",");
-        if (apply_word(id, p, n))
-            return -EINVAL;
-        p += n;
-    }
-    drop_dependents(id);
-    return 0;
-}
-
-static void name_brand(struct x86_cpuid *id)
-{
-    unsigned mhz = (unsigned)((x86_tsc_hz() + 5000000) / 10000000);
-    snprintf(id->brand, sizeof(id->brand), "Duet Virtual CPU @ %u.%02uGHz", mhz / 100, mhz % 100);
-}
-
-int x86_cpuid_model(struct x86_cpuid *id, const char *spec)
-{
-    size_t len = strcspn(spec ? spec : "", ",");
-    memset(id, 0, sizeof(*id));
-    if (!spec || !len || (len == 3 && !memcmp(spec, "max", 3)) || (len == 4 && !memcmp(spec, "host", 4)))
-        model_max(id);
-    else if ((len == 6 && !memcmp(spec, "duet64", 6)) || (len == 6 && !memcmp(spec, "qemu64", 6)))
-        model_lean(id);
-    else
-        return -EINVAL;
-    if (apply_words(id, spec))
-        return -EINVAL;
-    if (!id->vendor[0])
-        memcpy(id->vendor, x86_has(id, FEAT_svm) ? VENDOR_AMD : VENDOR_INTEL, 12);
-    id->amd = !memcmp(id->vendor, VENDOR_AMD, 12);
-    id->signature = id->amd ? 0x00b00f00 : 0x000106ca;
-    name_brand(id);
-    return 0;
-}
-
-static bool leaf_offers(const struct feat_row *r, x86_leaf_fn *leaf, void *opaque)
-{
-    uint32_t out[4] = { 0 };
-    leaf(opaque, r->leaf, r->subleaf, out);
-    return out[r->reg] >> r->bit & 1;
-}
 
 void x86_cpuid_restrict(struct x86_cpuid *id, x86_leaf_fn *leaf, void *opaque)
 {
     for (unsigned f = 1; f < FEAT_COUNT; f++) {
-        if (x86_has(id, f) && !leaf_offers(&feat_rows[f], leaf, opaque))
-            feat_set(id, f, false);
+        if (x86_has(id, f) && !x86_leaf_offers(f, leaf, opaque))
+            x86_feat_set(id, f, false);
     }
-    drop_dependents(id);
+    x86_drop_dependents(id);
 }
 
 int x86_cpuid_adopt(struct x86_cpuid *id, const char *spec, x86_leaf_fn *leaf, void *opaque)
 {
+    struct x86_cpuid asked = { 0 };
+    struct x86_model_why why;
     uint32_t out[4] = { 0 };
     memset(id, 0, sizeof(*id));
     for (unsigned f = 1; f < FEAT_COUNT; f++)
-        feat_set(id, f, leaf_offers(&feat_rows[f], leaf, opaque));
+        x86_feat_set(id, f, x86_leaf_offers(f, leaf, opaque));
     leaf(opaque, 0, 0, out);
     memcpy(id->vendor, &out[1], 4);
     memcpy(id->vendor + 4, &out[3], 4);
     memcpy(id->vendor + 8, &out[2], 4);
     leaf(opaque, 1, 0, out);
-    id->amd = !memcmp(id->vendor, VENDOR_AMD, 12);
     id->signature = out[0];
-    name_brand(id);
-    return apply_words(id, spec);
+    id->level = id->xlevel = UINT32_MAX;               /* as far as there are leaves */
+    if (x86_apply_words(id, spec, &asked, &why))
+        return -EINVAL;
+    id->amd = !memcmp(id->vendor, VENDOR_AMD, 12);
+    x86_name_brand(id);
+    x86_cpuid_restrict(id, leaf, opaque);
+    return 0;
 }
 
 void x86_cpuid_mask(const struct x86_cpuid *id, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     for (unsigned f = 1; f < FEAT_COUNT; f++) {
-        const struct feat_row *r = &feat_rows[f];
+        const struct x86_feat_row *r = &x86_feats[f];
         if (r->leaf == leaf && r->subleaf == subleaf && !x86_has(id, f))
             out[r->reg] &= ~(1u << r->bit);
     }
@@ -226,7 +68,7 @@ void x86_cpuid_mask(const struct x86_cpuid *id, uint32_t leaf, uint32_t subleaf,
 static void leaf_features(const struct x86_cpuid *id, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     for (unsigned f = 1; f < FEAT_COUNT; f++) {
-        const struct feat_row *r = &feat_rows[f];
+        const struct x86_feat_row *r = &x86_feats[f];
         if (r->leaf == leaf && r->subleaf == subleaf && x86_has(id, f))
             out[r->reg] |= 1u << r->bit;
     }
@@ -256,6 +98,17 @@ static void leaf_cache(const struct x86_cpuid *id, uint32_t n, uint32_t out[4])
     out[0] = c[n].type | (uint32_t)c[n].level << 5 | 1u << 8 | (BIT(id_bits(sharing)) - 1) << 14 | (uint32_t)(BIT(id_bits(MAX(id->cores, 1u))) - 1) << 26;
     out[1] = 63u | (c[n].ways - 1u) << 22;
     out[2] = c[n].sets - 1;
+    if (id->amd)
+        out[0] &= 0x3ffffff;
+}
+
+/* TLBs 5Bh B0h, and FFh: caches are in leaf 4. Where that leaf is not there FFh would send programs to look for it for ever: a Pentium III's. */
+static void leaf_descriptors(const struct x86_cpuid *id, uint32_t out[4])
+{
+    if (id->amd)
+        return;
+    out[0] = id->level >= 4 ? 0x5bb0ff01 : 0x03020101;
+    out[3] = id->level >= 4 ? 0 : 0x0c040843;
 }
 
 static void leaf_topology(const struct x86_cpuid *id, uint32_t n, uint32_t apic_id, uint32_t out[4])
@@ -302,7 +155,7 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
     uint64_t hz = x86_tsc_hz();
     switch (leaf) {
     case 0:
-        out[0] = MAX_BASIC;
+        out[0] = id->level;
         leaf_vendor(id->vendor, out);
         break;
     case 1:
@@ -314,11 +167,12 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
         if (cpu->vcpu && cpu->vcpu->intc.get_base && !(cpu->vcpu->intc.get_base(cpu->vcpu->intc.opaque) & 0x800))
             out[3] &= ~(1u << 9);                          /* a disabled APIC is not there */
         break;
-    case 2:                                                /* TLBs 5Bh B0h; FFh: caches are in leaf 4 */
-        out[0] = 0x5bb0ff01;
+    case 2:
+        leaf_descriptors(id, out);
         break;
-    case 4:
-        leaf_cache(id, n, out);
+    case 4:                                                /* an AMD has 8000001Dh */
+        if (!id->amd)
+            leaf_cache(id, n, out);
         break;
     case 6:
         leaf_features(id, 6, 0, out);
@@ -327,7 +181,7 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
         leaf_features(id, 7, n, out);
         out[0] |= n == 0 && x86_has(id, FEAT_avx_vnni);    /* EAX of subleaf 0: the highest subleaf */
         break;
-    case 0xb:
+    case 0xb: case 0x1f:
         leaf_topology(id, n, apic_id, out);
         break;
     case 0xd:
@@ -345,23 +199,39 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
     }
 }
 
-static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t out[4])
+/* An AMD's places: core and package are fields of the APIC id. */
+static void leaf_amd_topology(const struct x86_cpuid *id, uint32_t apic_id, uint32_t out[4])
+{
+    unsigned thread_bits = id_bits(threads_of(id)), core_bits = id_bits(MAX(id->cores, 1u));
+    out[0] = apic_id;
+    out[1] = (apic_id >> thread_bits & (uint32_t)(BIT(core_bits) - 1)) | (threads_of(id) - 1) << 8;
+    out[2] = apic_id >> (thread_bits + core_bits) & 0xff;
+}
+
+static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t out[4])
 {
     const struct x86_cpuid *id = cpu->cpuid;
     switch (leaf) {
     case 0x80000000:
-        out[0] = MAX_EXT(id);
+        out[0] = id->xlevel;
         break;
     case 0x80000001:
         leaf_features(id, leaf, 0, out);
+        if (id->amd)                                       /* CmpLegacy, TOPOEXT: 8000001Dh and 8000001Eh are there */
+            out[2] |= (package_of(id) > 1 ? 1u << 1 : 0) | 1u << 22;
         if (!x86_code64(cpu) && !id->amd)
             out[3] &= ~(1u << 11);                         /* Intel: SYSCALL is there in 64-bit code only */
         break;
     case 0x80000002: case 0x80000003: case 0x80000004:
         memcpy(out, id->brand + (leaf - 0x80000002) * 16, 16);
         break;
+    case 0x80000005:
+        if (id->amd)
+            out[2] = out[3] = 32u << 24 | 8u << 16 | 1u << 8 | 64;   /* L1: KiB, 8-way, line */
+        break;
     case 0x80000006:
         out[2] = 1024u << 16 | 8u << 12 | 64;              /* L2: KiB, 16-way, line */
+        out[3] = id->amd ? 16u << 18 | 8u << 12 | 1u << 8 | 64 : 0;   /* L3: half MiB */
         break;
     case 0x80000007:
         leaf_features(id, leaf, 0, out);
@@ -371,9 +241,17 @@ static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t out[4])
         out[2] = id->amd ? (package_of(id) - 1) | (uint32_t)id_bits(package_of(id)) << 12 : 0;
         break;
     case 0x8000000a:
+        if (!x86_has(id, FEAT_svm))
+            break;
         leaf_features(id, leaf, 0, out);
         out[0] = 1;
         out[1] = SVM_ASIDS;
+        break;
+    case 0x8000001d:
+        leaf_cache(id, n, out);
+        break;
+    case 0x8000001e:
+        leaf_amd_topology(id, cpu->vcpu ? (uint32_t)cpu->vcpu->id : 0, out);
         break;
     }
 }
@@ -395,9 +273,9 @@ void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t ou
     if (leaf >> 8 == 0x400000) {
         if (x86_has(cpu->cpuid, FEAT_hypervisor))
             leaf_hypervisor(leaf, out);
-    } else if (leaf >= 0x80000000 && leaf <= MAX_EXT(cpu->cpuid)) {
-        leaf_ext(cpu, leaf, out);
+    } else if (leaf >= 0x80000000 && leaf <= cpu->cpuid->xlevel) {
+        leaf_ext(cpu, leaf, subleaf, out);
     } else {
-        leaf_basic(cpu, leaf <= MAX_BASIC ? leaf : MAX_BASIC, subleaf, out);
+        leaf_basic(cpu, MIN(leaf, cpu->cpuid->level), subleaf, out);
     }
 }

@@ -16,13 +16,43 @@ struct x86_cpuid {
     char brand[49], vendor[13];
     bool amd;                             /* in manners too */
     uint32_t signature;
+    uint32_t family, model, stepping;     /* of which the signature is made */
+    uint32_t level, xlevel;               /* the highest basic and extended leaf */
     unsigned cores, threads;              /* cores a package, threads a core; 0 is 1 */
 };
 
-/* A model by name ("max", "duet64", "qemu64"): everything that the translator implements and the host can pass through. 0 or -EINVAL. */
-int x86_cpuid_model(struct x86_cpuid *, const char *spec);
+/* Rows of feat.def, whose head explains them. */
+struct x86_feat_row { const char *name; uint32_t leaf, subleaf; uint8_t reg, bit, host; };
+extern const struct x86_feat_row x86_feats[FEAT_COUNT];
+
 /* For engines on a real processor. A leaf function says what the processor offers; SUBLEAF as CPUID's ecx. */
 typedef void x86_leaf_fn(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+x86_leaf_fn x86_host_leaf;                                    /* the host's, with AVX and AVX-512 only when the translator can use them */
+
+/* ---- -cpu's text (models.c) ---- */
+enum x86_model_fault {
+    X86_MODEL_OK,
+    X86_NO_MODEL, X86_NO_FEATURE, X86_BAD_VALUE,              /* word is not known, or its value is not one */
+    X86_NOT_GIVEN,                                            /* word is a feature that exists, but not here */
+    X86_NOT_HERE,                                             /* word is a feature that this host's processor lacks; near, unless empty: one like it that can be had */
+    X86_MODEL_NOT_HERE,                                       /* word is a model, list the features of it that the host's processor lacks; near: a model that can be had */
+    X86_NEEDS_MORE,                                           /* word is a feature that builds on those of list, which the model lacks */
+};
+struct x86_model_why { enum x86_model_fault fault; char word[64], near[64], list[512]; };
+
+/* MODEL[,+F][,-F][,F=on|off][,PROPERTY=VALUE] on a host; NULL or no name: max. 0, or -EINVAL and why. */
+int x86_model_make(struct x86_cpuid *, const char *spec, x86_leaf_fn *host, void *opaque, struct x86_model_why *why);
+int x86_cpuid_model(struct x86_cpuid *, const char *spec);    /* on this host */
+const char *x86_model_name(unsigned n);                       /* NULL: there are no more */
+const char *x86_model_brand(unsigned n);
+bool x86_model_possible(unsigned n, x86_leaf_fn *host, void *opaque);
+/* Parts of it, for models that come from elsewhere. */
+int x86_apply_words(struct x86_cpuid *, const char *spec, struct x86_cpuid *asked, struct x86_model_why *why);
+bool x86_leaf_offers(unsigned f, x86_leaf_fn *, void *opaque);
+void x86_feat_set(struct x86_cpuid *, unsigned f, bool on);
+void x86_drop_dependents(struct x86_cpuid *);                 /* features without what they build on */
+void x86_name_brand(struct x86_cpuid *);
+
 /* The model loses every feature that the processor has not. */
 void x86_cpuid_restrict(struct x86_cpuid *, x86_leaf_fn *, void *opaque);
 /* The model becomes that processor (vendor, signature and the features that have names), changed by SPEC's words. 0 or -EINVAL. */

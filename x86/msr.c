@@ -78,7 +78,7 @@ static bool types_ok(uint64_t v, bool uc_minus)
 static int write_efer(struct x86_cpu *c, uint64_t v)
 {
     uint64_t known = EFER_LMA;
-    known |= x86_has(c->cpuid, FEAT_lm) ? EFER_SCE | EFER_LME : 0;
+    known |= (x86_has(c->cpuid, FEAT_lm) ? EFER_LME : 0) | (x86_has(c->cpuid, FEAT_syscall) ? EFER_SCE : 0);
     known |= x86_has(c->cpuid, FEAT_nx) ? EFER_NXE : 0;
     known |= x86_has(c->cpuid, FEAT_svm) && !(c->svm.vm_cr & SVM_VM_CR_SVMDIS) ? EFER_SVME : 0;
     if (v & ~known)
@@ -197,8 +197,16 @@ static int write_special(struct x86_cpu *c, uint32_t msr, uint64_t v)
 /* MSRs that come with a CPUID feature. */
 static bool msr_offered(const struct x86_cpu *c, uint32_t msr)
 {
+    if ((msr >= 0x200 && msr < 0x277) || msr == 0x2ff || msr == 0xfe)
+        return x86_has(c->cpuid, FEAT_mtrr);
+    if ((msr >= 0x179 && msr <= 0x17b) || (msr >= 0x400 && msr < 0x428))
+        return x86_has(c->cpuid, FEAT_mca);
     switch (msr) {
+    case 0x0: case 0x1: return x86_has(c->cpuid, FEAT_mce);
+    case 0x1b: return x86_has(c->cpuid, FEAT_apic);
     case 0x3b: return x86_has(c->cpuid, FEAT_tsc_adjust);
+    case 0x174: case 0x175: case 0x176: return x86_has(c->cpuid, FEAT_sep);
+    case 0x277: return x86_has(c->cpuid, FEAT_pat);
     case 0x10a: return x86_has(c->cpuid, FEAT_arch_cap);
     case 0xda0: return x86_has(c->cpuid, FEAT_xsaves);
     case 0xc0000103: return x86_has(c->cpuid, FEAT_rdtscp) || x86_has(c->cpuid, FEAT_rdpid);

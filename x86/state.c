@@ -56,7 +56,8 @@ static void reset_core(struct x86_cpu *c)
     c->dr[6] = 0xffff0ff0;
     c->dr[7] = 0x400;
     c->cpl = 0;
-    c->intr_shadow = c->nmi_masked = false;
+    c->intr_shadow = c->nmi_masked = c->x87_wait = false;
+    c->x87_ignored = 0;
     c->exc_pending = false;
     c->exc_delivering = 0xff;
     c->svm.guest = c->svm.exit_pending = c->svm.shadow = false;

@@ -10,6 +10,7 @@
  * SDM vol. 3 ch. 4 (4.3 32-bit, 4.4 PAE, 4.5 4-level, 4.6 rights, 4.7 error codes, 4.8 A and D).
  */
 #include "core/aspace.h"
+#include "x86/cpuid.h"
 #include "x86/svm.h"
 #include <string.h>
 
@@ -29,6 +30,7 @@ struct format {                     /* of the paging mode in force */
     uint8_t levels, entry_size, index_bits;
     bool nx;                        /* bit 63 is XD, else reserved */
     bool pse;                       /* large pages in 32-bit paging */
+    uint64_t not_large;             /* bits that this processor's large entries must not have: 32-bit paging, and at level 2 the size bit itself */
 };
 
 struct walk_entry { uint64_t val; gpa_t addr; };
@@ -36,13 +38,18 @@ struct walk_entry { uint64_t val; gpa_t addr; };
 /* One dimension of a walk: the guest's own tables, or (host) the nested ones, which the world outside the guest has set up. */
 struct tables { struct format f; uint64_t root; bool host; };
 
-static struct format walk_format(uint64_t cr4, uint64_t efer)
+/* A state without a model stands for a processor that has all. */
+static bool offers(const struct x86_cpuid *id, enum x86_feat f) { return !id || x86_has(id, f); }
+
+/* PSE-36 gives bits 20..13 of a large entry a meaning, PAT bit 12; 1 GiB pages are a feature. */
+static struct format walk_format(const struct x86_cpuid *id, uint64_t cr4, uint64_t efer)
 {
     if (efer & EFER_LMA)
-        return (struct format){ 4, 8, 9, efer & EFER_NXE, true };
+        return (struct format){ 4, 8, 9, efer & EFER_NXE, true, offers(id, FEAT_pdpe1gb) ? 0 : PTE_PS };
     if (cr4 & CR4_PAE)
-        return (struct format){ 3, 8, 9, efer & EFER_NXE, true };
-    return (struct format){ 2, 4, 10, false, cr4 & CR4_PSE };
+        return (struct format){ 3, 8, 9, efer & EFER_NXE, true, 0 };
+    return (struct format){ 2, 4, 10, false, cr4 & CR4_PSE,
+                            BIT(21) | (offers(id, FEAT_pse36) ? 0 : 0x1fe000) | (offers(id, FEAT_pat) ? 0 : BIT(12)) };
 }
 
 static unsigned level_bits(const struct format *f, unsigned level)
@@ -80,7 +87,7 @@ static bool set_bits(struct aspace *mem, const struct walk_entry *e, unsigned si
 static uint64_t reserved_bits(const struct format *f, unsigned level, bool large)
 {
     if (f->entry_size == 4)
-        return large ? BIT(21) : 0;                       /* PSE-36: bits 20..13 are address bits 39..32 */
+        return large ? f->not_large : 0;
     uint64_t r = 0x000fffffffffffffull & ~PHYS_MASK;
     if (f->levels == 3 && level == 2)
         return r | 0xfff0000000000000ull | 0x1e6;         /* PAE PDPTE: no rights at all */
@@ -90,6 +97,8 @@ static uint64_t reserved_bits(const struct format *f, unsigned level, bool large
         r |= PTE_NX;
     if (level == 3)
         r |= PTE_PS;
+    else if (large && level == 2 && f->not_large)
+        r |= f->not_large;
     else if (large)
         r |= (BIT(level_bits(f, level)) - 1) & ~0x1fffull;
     return r;
@@ -256,7 +265,7 @@ static int walk_tables(struct x86_cpu *c, struct aspace *mem, const struct table
 static int to_system(struct x86_cpu *c, struct aspace *mem, gpa_t gpa, const struct purpose *p, bool table, struct x86_walk *out,
                      struct x86_walk *found)
 {
-    struct tables t = { walk_format(c->svm.host.cr4, c->svm.host.efer), c->svm.ncr3, true };
+    struct tables t = { walk_format(c->cpuid, c->svm.host.cr4, c->svm.host.efer), c->svm.ncr3, true };
     if (!walk_tables(c, mem, &t, gpa, p, found))
         return 0;
     out->npf = true;
@@ -324,7 +333,7 @@ static int walk_unpaged(struct x86_cpu *c, struct aspace *mem, gva_t va, const s
 int x86_walk(struct x86_cpu *c, struct aspace *mem, gva_t va, unsigned access, bool user, bool ac, bool set_ad, struct x86_walk *out)
 {
     struct purpose p = { access, user, ac, set_ad };
-    struct tables t = { walk_format(c->cr4, c->efer), c->cr3, false };
+    struct tables t = { walk_format(c->cpuid, c->cr4, c->efer), c->cr3, false };
     if (!(c->cr0 & CR0_PG)) {
         if (walk_unpaged(c, mem, va, &p, out))
             return -1;

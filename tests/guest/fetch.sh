@@ -8,6 +8,8 @@ set -eu
 out=$(cd "$(dirname "$0")/../.." && pwd)/build/guest
 mkdir -p "$out"
 cd "$out"
+exec 9>.lock
+flock 9                                 # tests run side by side
 
 say() { echo "fetch: $*"; }
 die() { echo "fetch: $*" >&2; exit 1; }

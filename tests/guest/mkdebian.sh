@@ -6,6 +6,8 @@ set -eu
 out=$(cd "$(dirname "$0")/../.." && pwd)/build/guest
 root=$out/debian-root
 mkdir -p "$out"
+exec 9>"$out/.lock-debian"
+flock 9
 [ ! -e "$out/debian.img" ] || exit 0
 [ "$(id -u)" = 0 ] || { echo "mkdebian: debootstrap needs root" >&2; exit 1; }
 

@@ -8,6 +8,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$here/../../build/guest
 cd "$out"
+exec 9>.lock
+flock 9                                 # tests run side by side
 
 wanted="virtio_pci virtio_blk virtio_net virtio-rng virtio_console crc32c_generic ext4"
 

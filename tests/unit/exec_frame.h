@@ -5,7 +5,8 @@
  * Native: UD2 in exec_native enters the SIGILL handler, which writes the state into the signal frame; sigreturn loads all of it, FPU too. Any trap comes
  * back to the handler, which takes the outcome from the frame and puts the frame of the UD2 back. Guests: two machines, long mode at CPL 3, page
  * tables that show the same addresses; the frontend's deliver is replaced: an exception is the outcome. Code ends in INT3.
- * The data window and code window lie at fixed addresses below 4 GiB that the process keeps free; around the data there is nothing.
+ * The data window and code window lie at fixed addresses below 4 GiB that the process keeps free; around the data there is nothing,
+ * or before it a page that can only be read (exec_read_only).
  */
 #ifndef TESTS_UNIT_EXEC_FRAME_H
 #define TESTS_UNIT_EXEC_FRAME_H
@@ -56,6 +57,7 @@ static unsigned exec_fpu_size = 832;
 static enum x86_mode exec_mode = X86_M64;            /* others: compatibility mode */
 static bool exec_seg;                                /* segments of the LDT: data at DATA with a limit, code at CODE; always so for M16 */
 static uint64_t exec_cs_base, exec_ds_base;          /* what st.rip and data addresses, which are linear, have more than registers */
+static bool exec_read_only;                          /* before exec_setup: the page before the data can be read */
 static bool exec_hot;                                /* the translator shall take the blocks for hot ones */
 static uint64_t exec_tlb_only[16];                   /* a bit a code byte: the translator shall use the TLB for the access of the instruction there */
 #define USER_CS32 0x23
@@ -176,6 +178,10 @@ static void exec_native_setup(void)
     static uint8_t alt[65536] __attribute__((aligned(64)));
     stack_t ss = { .ss_sp = alt, .ss_size = sizeof alt };
     exec_map(DATA, DATA_SIZE, PROT_READ | PROT_WRITE);
+    if (exec_read_only) {
+        exec_map(DATA - 4096, 4096, PROT_READ);
+        CHECK_EQ(*(volatile uint8_t *)(DATA - 1), 0);            /* so that it is present */
+    }
     exec_map(CODE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
     memset((void *)CODE, 0xcc, CODE_SIZE);
     CHECK_EQ(sigaltstack(&ss, NULL), 0);
@@ -217,6 +223,8 @@ static void exec_page_tables(struct machine *m)
     ram[0x2000 / 8] = 0x3007;
     ram[0x3000 / 8 + (DATA >> 21)] = 0x4007;
     ram[0x3000 / 8 + (CODE >> 21)] = 0x5007;
+    ram[0x3000 / 8 + (DATA >> 21) - 1] = 0x6007;
+    ram[0x6000 / 8 + 511] = exec_read_only ? 0x7025 : 0;
     for (unsigned i = 0; i < DATA_SIZE / 4096; i++)
         ram[0x4000 / 8 + i] = (GPA_DATA + exec_page[i] * 4096u) | 0x67;
     for (unsigned i = 0; i < CODE_SIZE / 4096; i++)
@@ -351,6 +359,8 @@ struct exec_mask { uint64_t flags; uint64_t skip_at; unsigned skip_len; };     /
 static void exec_normal(struct state *s, const struct exec_mask *k)
 {
     s->flags &= k->flags;
+    if (s->vector == X86_PF && s->error & 16)        /* a jump to anywhere may find something that this process has there */
+        s->error &= ~1u;
     for (unsigned i = 0; i < 16 && exec_mode != X86_M64; i++)
         s->r[i] = i < 8 ? (uint32_t)s->r[i] : 0;
     memset(s->fpu + 5, 0, 19);                       /* FOP FIP FDP and reserved */

@@ -24,6 +24,7 @@ struct gen {
     uint32_t undef, undef_before[GEN_MAX + 1], undef_fault[GEN_MAX + 1];
     const struct x86_row *row[GEN_MAX];
     uint64_t skip_at; unsigned skip_len;
+    struct x86_insn last; uint64_t last_ea;          /* the instruction made last, and its operand's address, 0: none */
     /* of the instruction being made */
     uint16_t need; uint64_t value[16];
 };
@@ -443,6 +444,8 @@ static bool memory(struct gen *g, struct enc *e, struct x86_insn *i)
 {
     unsigned align, size = mem_size(i, &align);
     uint64_t ea = window(g, size, align, i->evex_k);
+    if (is_gen(i->row, gen_maskmov) && exec_seg)     /* AMD's check the whole operand against the limit, Intel's what the mask selects */
+        ea = DATA + 64 + pick(DATA_SIZE - 512);
     if (field_used(i->row, LF_STRING))
         return string_operands(g, i);
     if (field_used(i->row, LF_XLAT))
@@ -456,6 +459,7 @@ static bool memory(struct gen *g, struct enc *e, struct x86_insn *i)
     bool mem = false;
     for (unsigned k = 0; k < i->n_opnd; k++)
         mem |= i->o[k].kind == OK_MEM;
+    g->last_ea = 0;
     if (!mem)
         return true;
     if (i->mem.vsib) {
@@ -466,6 +470,7 @@ static bool memory(struct gen *g, struct enc *e, struct x86_insn *i)
     }
     if (!bit_string(g, i, &ea) || !aim(g, e, i, ea))
         return false;
+    g->last_ea = ea;
     expect(g, i, ea);
     if (is_gen(i->row, gen_mxcsr) && pick(4))
         poke(g, ea, pick(0x10000), 4);
@@ -556,10 +561,10 @@ static bool prologue(struct gen *g, struct enc *e, struct x86_insn *i, unsigned 
         if (!in_state)
             target += mov_len(g);
         need(g, i->o[0].reg, target - exec_cs_base);
-    } else if (ind) {
+    } else if (ind) {                                /* the pointer may lie where there is nothing, too */
         if (!in_state || i->mem.base == X86_RSP)
             return false;
-        return false;
+        poke(g, g->last_ea, target - exec_cs_base, i->o[0].size);
     }
     for (unsigned k = 0; k < 16; k++)
         if (g->need >> k & 1) {
@@ -646,6 +651,7 @@ static bool try_insn(struct gen *g, const struct x86_row *r)
     g->undef_before[g->n_insn] = g->undef;
     follow_flags(g, &i);
     g->row[g->n_insn] = r;
+    g->last = i;
     emit(g, e.b, i.len);
     if (fill)
         emit(g, lea_eax, 3);

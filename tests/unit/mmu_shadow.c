@@ -115,7 +115,7 @@ static int g_peek(void *cpu, gva_t va, struct mmu_walk *w) { return walk_common(
 static void __attribute__((noreturn)) g_raise(void *cpu) { longjmp(fault, 1); }
 static uint64_t g_root(void *cpu) { return g.paging ? g.root | g.context << 1 | 1 : 0; }
 static unsigned g_mode(void *cpu) { return g.mode; }
-static const struct mmu_ops ops = { g_walk, g_peek, g_raise, g_root, g_mode, NULL };
+static const struct mmu_ops ops = { g_walk, g_peek, g_raise, g_root, g_mode, NULL, NULL };
 static uint64_t io_read(void *o, uint64_t off, unsigned size) { return 0x5a00 | off; }
 static void io_write(void *o, uint64_t off, uint64_t v, unsigned size) { io_last = v << 12 | off; }
 static void on_inv(void *o, gpa_t gpa, unsigned len) { inv_calls++; inv_gpa = gpa; inv_len = len; }

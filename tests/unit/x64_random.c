@@ -35,7 +35,7 @@ static int peek(void *cpu, gva_t va, struct mmu_walk *w) { return walk(cpu, va, 
 static void __attribute__((noreturn)) raise_(void *cpu) { abort(); }
 static uint64_t root(void *cpu) { return 0; }
 static unsigned mode(void *cpu) { return 0; }
-static const struct mmu_ops ops = { walk, peek, raise_, root, mode, NULL };
+static const struct mmu_ops ops = { walk, peek, raise_, root, mode, NULL, NULL };
 static void get_key(void *cpu, struct tb_key *k) { *k = (struct tb_key){ .pc = ((struct cpu *)cpu)->pc }; }
 static bool deliver(void *cpu) { return true; }
 static void host_fault(void *cpu, enum tcg_host_fault f) {}
