@@ -207,7 +207,7 @@ int switch_engine(struct vm *vm, const struct options *opt, const char *name, ch
         return -EINVAL;
     }
     if (vm->n_vcpus > 1) {
-        snprintf(why, len, "a machine of several CPUs runs under tcg only");
+        snprintf(why, len, "a machine of several CPUs stays with its engine");
         return -ENOTSUP;
     }
     if (to == &kvm_engine && !home_of(to)->cpu && (ret = kvm_would_do(opt->kvm_emulated || !strcmp(name, take_slow), why, len)) < 0)
