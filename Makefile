@@ -5,8 +5,11 @@ B := build/$(MODE)
 CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Wstrict-prototypes -Wmissing-prototypes -g -I. -MMD -MP -pthread -fno-strict-aliasing $(CFLAGS_$(MODE))
 CFLAGS_rel = -O2
 CFLAGS_dbg = -O1 -DDUET_DEBUG=1 -fsanitize=address,undefined -fno-omit-frame-pointer
+# ThreadSanitizer. No calls at function entries: unwinding (tcg_unwind) leaves functions that would then never be seen to end.
+CFLAGS_tsan = -O1 -fsanitize=thread -Wno-tsan --param tsan-instrument-func-entry-exit=0
 LDFLAGS = -pthread $(LDFLAGS_$(MODE))
 LDFLAGS_dbg = -fsanitize=address,undefined
+LDFLAGS_tsan = -fsanitize=thread
 # capstone is loaded when it is asked for (backend-x86_64/disas.c); tests that compare with it are linked with it.
 LDLIBS = -lslirp -lffi -lz -lm
 TESTLIBS = -lcapstone
@@ -18,11 +21,16 @@ LIBOBJ := $(filter-out $(B)/vmm/main.o,$(OBJ))
 # Code that runs while the guest owns the host FPU (tcg/env.h): no vector registers, no sanitizers.
 REGSONLY := tcg/fast.o tcg/lanes.o tcg/exec.o tcg/retire.o softmmu/refill.o softmmu/settle.o frontend-x86/fast.o backend-x86_64/patch.o backend-x86_64/fpu.o
 $(addprefix $(B)/,$(REGSONLY)): CFLAGS += -mgeneral-regs-only -fno-sanitize=all
+# Others are so by a pragma. ThreadSanitizer's own code uses vector registers.
+ifeq ($(MODE),tsan)
+BY_PRAGMA := $(patsubst %.c,%.o,$(shell grep -l 'target("general-regs-only")' */*.c))
+$(addprefix $(B)/,$(BY_PRAGMA)): CFLAGS += -fno-sanitize=all
+endif
 
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 
 # build/duet is the program of the last make, whatever its mode.
-all: $(B)/duet docs/instructions.md
+all: $(B)/duet docs/instructions.md docs/cpu.md
 	@ln -sf $(MODE)/duet build/duet
 $(B)/duet: $(OBJ)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -38,6 +46,8 @@ $(B)/tests/%: tests/unit/%.c $(B)/libduet.a
 unit: $(UNIT)
 docs/instructions.md: docs/instructions.awk frontend-x86/insns.def
 	@awk -f docs/instructions.awk frontend-x86/insns.def >$@.part && mv $@.part $@
+docs/cpu.md: docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def
+	@awk -f docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def >$@.part && mv $@.part $@
 
 # Everything that building and testing take, in one place; nothing is done when it is all there.
 PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \
@@ -56,11 +66,13 @@ demo: deps
 check: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=dbg unit
+	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet
 	@tests/run
 # What check leaves out for its length.
 soak: deps
 	@$(MAKE) --no-print-directory all unit
-	@SOAK=1 SLOW=2 tests/run guests lockstep
+	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet unit
+	@SOAK=1 SLOW=2 tests/run guests lockstep generated stress smp litmus rewrite tsan
 # The KVM engine alone: on this host, and nested in a translated guest.
 check-kvm: deps
 	@$(MAKE) --no-print-directory all unit

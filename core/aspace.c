@@ -10,6 +10,7 @@
 #include "core/aspace.h"
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/ram.h"
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -129,6 +130,21 @@ static struct region *top_region(const struct aspace *as, gpa_t addr)
     return NULL;
 }
 
+/* A run in a map that another thread may be rebuilding, or reading. */
+static struct as_run run_get(const struct as_run *r)
+{
+    return (struct as_run){ __atomic_load_n(&r->start, __ATOMIC_RELAXED), __atomic_load_n(&r->size, __ATOMIC_RELAXED),
+                            __atomic_load_n(&r->region, __ATOMIC_RELAXED), __atomic_load_n(&r->off, __ATOMIC_RELAXED) };
+}
+
+static void run_set(struct as_run *r, struct as_run v)
+{
+    __atomic_store_n(&r->start, v.start, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->size, v.size, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->region, v.region, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->off, v.off, __ATOMIC_RELAXED);
+}
+
 /* The runs of the enabled regions into M (whose cap is at least 2 * n_regions). */
 static void flatten(const struct aspace *as, struct run_map *m)
 {
@@ -146,9 +162,9 @@ static void flatten(const struct aspace *as, struct run_map *m)
         if (!r)
             continue;
         if (last && last->region == r && last->start + last->size == edges[i])
-            last->size += edges[i + 1] - edges[i];
+            __atomic_store_n(&last->size, last->size + edges[i + 1] - edges[i], __ATOMIC_RELAXED);
         else
-            m->runs[n++] = (struct as_run){ edges[i], edges[i + 1] - edges[i], r, edges[i] - r->base };
+            run_set(&m->runs[n++], (struct as_run){ edges[i], edges[i + 1] - edges[i], r, edges[i] - r->base });
     }
     __atomic_store_n(&m->n, n, __ATOMIC_RELEASE);
     free(edges);
@@ -260,21 +276,19 @@ void as_add_alias(struct aspace *as, struct region *alias, const char *name, str
     as_add(as, alias, base, size);
 }
 
-/* The run of M holding ADDR, or NULL. M may be under reconstruction: the caller checks the version afterwards. */
+/* The last run of M that starts at ADDR or before, or NULL. M may be under reconstruction: the caller checks the version afterwards. */
 static const struct as_run *search(const struct run_map *m, gpa_t addr)
 {
     unsigned lo = 0, hi = __atomic_load_n(&m->n, __ATOMIC_ACQUIRE);
 
     while (lo < hi) {
         unsigned mid = (lo + hi) / 2;
-        if (m->runs[mid].start <= addr)
+        if (__atomic_load_n(&m->runs[mid].start, __ATOMIC_RELAXED) <= addr)
             lo = mid + 1;
         else
             hi = mid;
     }
-    if (!lo || addr - m->runs[lo - 1].start >= m->runs[lo - 1].size)
-        return NULL;
-    return &m->runs[lo - 1];
+    return lo ? &m->runs[lo - 1] : NULL;
 }
 
 struct region *as_find(struct aspace *as, gpa_t addr, uint64_t *off, uint64_t *left)
@@ -282,10 +296,12 @@ struct region *as_find(struct aspace *as, gpa_t addr, uint64_t *off, uint64_t *l
     for (;;) {
         uint64_t version = __atomic_load_n(&as->version, __ATOMIC_ACQUIRE);
         const struct as_run *p = search(__atomic_load_n(&as->cur, __ATOMIC_ACQUIRE), addr);
-        struct as_run found = p ? *p : (struct as_run){ 0 };
+        struct as_run found = p ? run_get(p) : (struct as_run){ 0 };
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (unlikely(__atomic_load_n(&as->version, __ATOMIC_RELAXED) != version))
             continue;
+        if (addr - found.start >= found.size)
+            return *off = *left = 0, NULL;
         *off = found.off + (addr - found.start);
         *left = found.size - (addr - found.start);
         return found.region;
@@ -298,10 +314,11 @@ bool as_next_run(struct aspace *as, gpa_t from, struct as_run *out)
         uint64_t version = __atomic_load_n(&as->version, __ATOMIC_ACQUIRE);
         const struct run_map *m = __atomic_load_n(&as->cur, __ATOMIC_ACQUIRE);
         unsigned n = __atomic_load_n(&m->n, __ATOMIC_ACQUIRE), i = 0;
-        while (i < n && (m->runs[i].start + m->runs[i].size <= from || m->runs[i].region->cpu_only))
-            i++;
-        if (i < n)
-            *out = m->runs[i];
+        for (; i < n; i++) {
+            *out = run_get(&m->runs[i]);
+            if (out->start + out->size > from && !out->region->cpu_only)
+                break;
+        }
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (likely(__atomic_load_n(&as->version, __ATOMIC_RELAXED) == version))
             return i < n;
@@ -338,29 +355,12 @@ static uint64_t tapped(struct aspace *as, gpa_t addr, uint64_t val, unsigned siz
     return unlikely(as->tap) ? as->tap->access(as->tap->opaque, addr, val, size, write) : val;
 }
 
-/* Host loads and stores of 1, 2, 4, 8 bytes are single accesses: other vCPUs see them whole. */
 static uint64_t host_load(const uint8_t *p, unsigned size)
 {
     uint64_t v = 0;
 
-    switch (size) {
-    case 1: return *(const volatile uint8_t *)p;
-    case 2: { uint16_t x; memcpy(&x, p, 2); return x; }
-    case 4: { uint32_t x; memcpy(&x, p, 4); return x; }
-    case 8: memcpy(&v, p, 8); return v;
-    default: memcpy(&v, p, size); return v;
-    }
-}
-
-static void host_store(uint8_t *p, uint64_t v, unsigned size)
-{
-    switch (size) {
-    case 1: *p = (uint8_t)v; return;
-    case 2: memcpy(p, &v, 2); return;
-    case 4: memcpy(p, &v, 4); return;
-    case 8: memcpy(p, &v, 8); return;
-    default: memcpy(p, &v, size); return;
-    }
+    ram_read(&v, p, size);
+    return v;
 }
 
 /* After a store: the full fence orders it before the look at the track byte, against a thread that sets the byte and then reads the page. */
@@ -455,7 +455,7 @@ static void write_one(struct aspace *as, struct region *r, uint64_t off, gpa_t a
         if (r->track)
             written(as, r, off, addr, size);
     } else {
-        host_store(r->host + off, val, size);
+        ram_write(r->host + off, &val, size);
         written(as, r, off, addr, size);
         as_tell_dirty(as, addr, size, false);
     }

@@ -6,6 +6,7 @@
  * anything is written, so faults are precise. SDM vol. 1 ch. 3.3, vol. 3 ch. 5.
  */
 #include "frontend-x86/gen.h"
+#include "core/ram.h"
 #include "tcg/env.h"
 #include "frontend-x86/helper_int.h"
 #include "frontend-x86/helper_sys.h"
@@ -322,7 +323,7 @@ static unsigned fetch_run(struct x86_gen *g, const struct fetch *f, uint64_t va,
         n = in_page;
     const uint8_t *p = f && f->page && (va & PAGE_MASK) == f->page_va ? f->page : mmu_code_page(g->mmu, va, &gpa);
     if (p)
-        memcpy(buf, p + (va & 4095), n);
+        ram_read(buf, p + (va & 4095), n);
     else
         mmu_ld_mem(g->mmu, va, buf, n, 0);
     return n;
@@ -372,7 +373,7 @@ bool gen_target_const(struct x86_gen *g, uint64_t pc)
 {
     if (odd_limit(g))
         ir_call(g->ir, H_cs_check, IR_NONE, gen_const(g, pc), IR_NONE, IR_NONE);
-    if (gen_code64(g) ? x86_canonical(pc) : pc <= known_limit(g))
+    if (gen_code64(g) ? x86_canonical_in(pc, gen_va_bits(g)) : pc <= known_limit(g))
         return true;
     gen_gp0(g);
     return false;

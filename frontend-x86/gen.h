@@ -41,6 +41,7 @@ struct x86_gen {
 void x86_translate(void *cpu, struct mmu *, const struct tb_key *, unsigned max, struct ir_block *);   /* tcg_frontend.translate */
 
 static inline bool gen_code64(const struct x86_gen *g) { return g->mode & XM_CODE64; }
+static inline unsigned gen_va_bits(const struct x86_gen *g) { return g->mode & XM_LA57 ? 57 : 48; }
 static inline unsigned gen_cpl(const struct x86_gen *g) { return g->mode & XM_VM86 ? 3 : XM_CPL(g->mode); }
 static inline ir_ref gen_const(struct x86_gen *g, uint64_t v) { return ir_const(g->ir, v); }
 uint64_t gen_trunc(uint64_t v, unsigned size);

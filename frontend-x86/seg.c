@@ -5,6 +5,7 @@
  * In 64-bit mode loads of ES, DS and null selectors are frequent, so x86_load_seg tries those first. SDM vol. 2 MOV, vol. 3 ch. 3.4.5, 5.
  */
 #include "frontend-x86/seg.h"
+#include "x86/cpuid.h"
 #include "frontend-x86/raise.h"
 
 uint64_t x86_ld(struct x86_cpu *cpu, gva_t va, unsigned size, unsigned mode)
@@ -64,7 +65,7 @@ uint64_t x86_desc_base64(struct x86_cpu *cpu, const struct x86_desc *d, uint32_t
         x86_sel_fault(cpu, vec, sel);
     uint64_t high = x86_ld(cpu, d->addr + 8, 8, x86_sys_mode(cpu));
     uint64_t base = x86_desc_base(d) | high << 32;
-    if ((high >> 32 & 0x1f00) || !x86_canonical(base))
+    if ((high >> 32 & 0x1f00) || !x86_canonical_wide(cpu, base))
         x86_sel_fault(cpu, vec, sel);
     return base;
 }

@@ -79,7 +79,7 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
     /* Install from the shadow only: what is not in it (any more) would not be dropped. */
     mmu_lock(m->sh);
     if (shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && gpa == x->gpa && (r = run_find(m->sh, gpa)) && (perm & perm_for(acc)))
-        tlb_fill(m->cur, m->id, va, mode, perm, r, gpa);
+        tlb_install(m, va, mode, perm, r, gpa);
     mmu_unlock(m->sh);
 }
 
@@ -104,10 +104,7 @@ static void ld_part(struct mmu *m, const struct xlat *x, unsigned off, void *buf
     uint8_t *p = buf;
 
     if (x->host) {
-        if (len <= 8)
-            store_bytes(buf, x->host + off, len);
-        else
-            memcpy(buf, x->host + off, len);
+        ram_read(buf, x->host + off, len);
         return;
     }
     m->stats.mmio++;
@@ -124,7 +121,7 @@ static void st_part(struct mmu *m, const struct xlat *x, unsigned off, const voi
 
     if (x->host) {
         if (!x->rom) {
-            m->stats.tracked_stores += *x->track != 0;
+            m->stats.tracked_stores += __atomic_load_n(x->track, __ATOMIC_RELAXED) != 0;
             track_store(m->sh, x, off, buf, len);
         }
         return;
@@ -169,10 +166,8 @@ uint64_t mmu_ld(struct mmu *m, gva_t va, unsigned size)
     unsigned n = MIN(size, page_left(va));
     uint8_t *p = tlb_hit(m, va, size, false);
 
-    if (p) {
-        store_bytes((uint8_t *)&v, p, size);
-        return v;
-    }
+    if (p)
+        return ram_load(p, size);
     mmu_resolve(m);
     if (n < size)
         reach(m, va, size);
@@ -192,7 +187,7 @@ void mmu_st(struct mmu *m, gva_t va, uint64_t val, unsigned size)
     uint8_t *p = tlb_hit(m, va, size, true);
 
     if (p) {
-        store_bytes(p, &val, size);
+        ram_store(p, val, size);
         return;
     }
     mmu_resolve(m);

@@ -112,7 +112,7 @@ void code_store(struct mmu_shared *m, uint8_t *track, unsigned off, unsigned len
     struct code_page *c = code_find(m, track);
     for (unsigned i = 0; c && i < len; i++) {
         unsigned b = off + i;
-        if (!(c->bytes[b / 64] >> (b % 64) & 1) || (old && old[i] == new[i]))
+        if (!(c->bytes[b / 64] >> (b % 64) & 1) || (old && ram_load(&old[i], 1) == new[i]))
             continue;
         lo = MIN(lo, b);
         hi = b + 1;

@@ -13,6 +13,7 @@
 #ifndef SOFTMMU_INTERNAL_H
 #define SOFTMMU_INTERNAL_H
 #include <pthread.h>
+#include "core/ram.h"
 #include "core/yield.h"
 #include "softmmu/mmu.h"
 
@@ -141,6 +142,7 @@ struct mmu {
     struct mem_region *regions; unsigned n_regions; uint64_t *regions_live;
     uint64_t seen; bool outside; uint32_t *poll;      /* settle.c */
     struct { struct xlat x; unsigned off; } rmw;      /* mmu_rmw_begin .. _end */
+    struct { struct tlb_entry *e; unsigned i; } tiny[MMU_TINY_MOST]; unsigned n_tiny, at_tiny;      /* mmu_set_tiny: what is filled, oldest first */
     union counters stats;
 };
 
@@ -182,6 +184,9 @@ static inline void regions_drop(struct mmu_shared *m, bool stores_only)
     for (unsigned i = 0; i < m->n_vcpus; i++)
         regions_drop_own(m->vcpu[i], stores_only ? m->vcpu[i]->n_regions : 0);
 }
+
+/* The lock is held; walks read it without. */
+static inline void drop_seq_next(struct mmu_shared *m) { __atomic_store_n(&m->drop_seq, m->drop_seq + 1, __ATOMIC_RELAXED); }
 
 /* The page holding GPA if it is known RAM or ROM. */
 static inline struct ram_run *run_find(struct mmu_shared *m, gpa_t gpa)
@@ -264,18 +269,22 @@ static inline void tlb_fill(struct space *s, unsigned v, gva_t va, unsigned mode
         hint_add(&r->hint[page], i);
 }
 
-/* Scalars are stored whole, as other processors and devices expect. */
-static inline void store_bytes(uint8_t *p, const void *buf, unsigned len)
+/* The same for the page's own vCPU, which may have been given a tiny TLB: then the oldest page goes, and now and then the descriptors. */
+static inline void tlb_install(struct mmu *m, gva_t va, unsigned mode, unsigned perm, struct ram_run *r, gpa_t gpa)
 {
-    switch (len) {
-    case 1: __builtin_memcpy(p, buf, 1); break;
-    case 2: __builtin_memcpy(p, buf, 2); break;
-    case 4: __builtin_memcpy(p, buf, 4); break;
-    case 8: __builtin_memcpy(p, buf, 8); break;
-    default:
-        for (unsigned i = 0; i < len; i++)
-            p[i] = ((const uint8_t *)buf)[i];
+    if (unlikely(m->n_tiny) && m->cur->tlb[m->id][mode]) {
+        unsigned at = m->at_tiny++ % m->n_tiny, i = m->tiny[at].i;
+        struct tlb_entry *e = m->tiny[at].e;
+        if (e) {
+            __atomic_store_n(&e->tag_r, tlb_invalid(i), __ATOMIC_RELAXED);
+            __atomic_store_n(&e->tag_w, tlb_invalid(i), __ATOMIC_RELAXED);
+        }
+        if (m->at_tiny % 8 == 0)
+            regions_drop_own(m, 0);
+        m->tiny[at].i = tlb_index(va);
+        m->tiny[at].e = &m->cur->tlb[m->id][mode][tlb_index(va)];
     }
+    tlb_fill(m->cur, m->id, va, mode, perm, r, gpa);
 }
 
 /* mmu.c */

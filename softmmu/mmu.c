@@ -22,6 +22,8 @@ static void tlb_reset(struct tlb_entry *t)
     }
 }
 
+void mmu_set_tiny(struct mmu *m, unsigned n) { m->n_tiny = MIN(n, MMU_TINY_MOST); }
+
 static struct tlb_entry *tlb_new(void)
 {
     struct tlb_entry *t = xzalloc(sizeof(*t) * TLB_ENTRIES);
@@ -170,7 +172,7 @@ void flush_locked(struct mmu_shared *m)
     for (unsigned i = 0; i < m->n_blocks; i++)
         if (m->blocks[i].hi - m->blocks[i].lo <= 4096)   /* clearing is optional: small ones only */
             memset(m->blocks[i].hint, 0, (size_t)(m->blocks[i].hi - m->blocks[i].lo) * 8);
-    m->drop_seq++;
+    drop_seq_next(m);
     epoch_new_locked(m);               /* descriptors that are being filled go, too */
     gens_sync(m);
 }
@@ -189,7 +191,7 @@ void mmu_drop_context(struct mmu *m, unsigned context)
     m->sh->n.tlb_flushes++;
     regions_drop(m->sh, false);
     shadow_zap_context_locked(m->sh, context);
-    m->sh->drop_seq++;
+    drop_seq_next(m->sh);
     mmu_unlock(m->sh);
 }
 

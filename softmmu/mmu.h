@@ -69,6 +69,10 @@ void mmu_flush_all(struct mmu *);                   /* control bits changed that
 void mmu_drop_context(struct mmu *, unsigned context);      /* what a context rests on (tables that are not tracked) has changed */
 void mmu_flush_page(struct mmu *, gva_t va);        /* INVLPG: entries are coherent, so only what is not tracked is dropped */
 
+/* Stress: the TLB keeps at most N pages (up to MMU_TINY_MOST; 0: as many as it has entries). */
+#define MMU_TINY_MOST 16
+void mmu_set_tiny(struct mmu *, unsigned n);
+
 /* ---- accesses; size 1..8 bytes (mem: any), any alignment; faults go to ops->raise ---- */
 /* [regs] Fast refill: host address for va if the page is plain RAM reachable now (installing it in the TLB), else NULL and nothing happened.
    Covers shadow hits; an access that crosses a page returns NULL. */

@@ -34,7 +34,7 @@ static void gens_drop(struct mmu_shared *m, uint64_t mask, gva_t va)
 static void leaf_gone(struct mmu_shared *m, struct shadow_page *sp, unsigned i)
 {
     gva_t va = entry_va(sp, i);
-    m->drop_seq++;
+    drop_seq_next(m);
     if (!sp->as_mask)
         return;
     tlb_drop_range(m, sp->as_mask, va, sp->bits);
@@ -106,7 +106,7 @@ static void entry_drop(struct mmu_shared *m, struct shadow_page *sp, unsigned i)
     if (!e)
         return;
     m->n.shadow_drops++;
-    m->drop_seq++;
+    drop_seq_next(m);
     if (e & SE_CHILD) {
         if (!top_entry_gone(m, sp))
             subtree_gone(m, se_child(e));
@@ -169,7 +169,7 @@ static void sp_free(struct mmu_shared *m, struct shadow_page *sp)
     *p = sp->pt_next;
     lru_unlink(sp);
     m->n_shadow--;
-    m->drop_seq++;
+    drop_seq_next(m);
     free(sp->parents);
     free(sp);
     if (!pt->pages)
@@ -220,8 +220,9 @@ void shadow_pt_write_locked(struct mmu_shared *m, struct pt_page *pt, unsigned o
                     if (m->spaces[i].slot[j].sp == sp)
                         space_leave_group(m, &m->spaces[i]);
     }
-    m->drop_seq++;
-    if (++pt->flood < FLOOD_LIMIT)
+    drop_seq_next(m);
+    pt->flood += (len + 7) / 8;
+    if (pt->flood < FLOOD_LIMIT)
         return;
     if (!pt->pages) {
         pt_free_locked(m, pt);
@@ -302,9 +303,7 @@ static void entry_set(struct mmu_shared *m, struct shadow_page *sp, unsigned i, 
 
 static uint64_t guest_entry(const struct pt_page *pt, gpa_t addr, unsigned size)
 {
-    uint64_t v = 0;
-    memcpy(&v, pt->host + (addr & (PAGE_SIZE - 1)), size);
-    return v;
+    return ram_load(pt->host + (addr & (PAGE_SIZE - 1)), size);
 }
 
 static uint64_t leaf_make(const struct mmu_walk *w, gva_t va)

@@ -155,7 +155,7 @@ static void unsettle(struct mmu_shared *m, struct pt_page *pt)
     if (!pt->epoch)
         return;
     pt->known = xmalloc(PAGE_SIZE);
-    memcpy(pt->known, pt->host, PAGE_SIZE);
+    ram_read(pt->known, pt->host, PAGE_SIZE);
     pt->unsettled_next = m->unsettled;
     __atomic_store_n(&m->unsettled, pt, __ATOMIC_RELEASE);
 }
@@ -228,7 +228,7 @@ void pt_free_locked(struct mmu_shared *m, struct pt_page *pt)
         p = &(*p)->hash_next;
     *p = pt->hash_next;
     __atomic_and_fetch(pt->track, (uint8_t)~TRACK_PT, __ATOMIC_SEQ_CST);
-    m->drop_seq++;
+    drop_seq_next(m);
     settled(m, pt);
     free(pt);
 }
@@ -295,13 +295,14 @@ void track_store(struct mmu_shared *m, const struct xlat *x, unsigned off, const
     unsigned bits = __atomic_load_n(x->track, __ATOMIC_SEQ_CST);
 
     if (!bits && m->n_vcpus < 2) {
-        store_bytes(p, buf, len);
+        ram_write(p, buf, len);
         return;
     }
-    if (bits && !memcmp(p, buf, len))
+    /* Done when it is seen that nothing changes; not before those that came earlier: translating has taken the lock, which is a full fence. */
+    if (bits && ram_same(p, buf, len))
         return;
     if (bits & TRACK_CODE)
         code_store(m, x->track, off, len, p, buf);
-    store_bytes(p, buf, len);
+    ram_write(p, buf, len);
     track_written(m, x, off, len);
 }

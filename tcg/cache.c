@@ -144,8 +144,14 @@ static void note_loss(struct tcg *t, uint64_t pc)
 
 unsigned tcg_max_insns(struct tcg *t, uint64_t pc, unsigned max)
 {
-    unsigned i = tcg_pc_slot(pc) % ARRAY_SIZE(t->lost), n = t->lost[i].n;
-    if (t->lost[i].pc != pc || n < LOST_SHORT || now_ns() - t->lost[i].ns > LOST_NS)
+    unsigned i = tcg_pc_slot(pc) % ARRAY_SIZE(t->lost);
+    tcg_lock(t);                                   /* others may be losing blocks */
+    unsigned n = t->lost[i].pc == pc ? t->lost[i].n : 0;
+    int64_t last = t->lost[i].ns;
+    tcg_unlock(t);
+    if (unlikely(t->random) && tcg_random(t, 4))
+        max = 1 + tcg_random(t, MIN(max, 16u));
+    if (n < LOST_SHORT || now_ns() - last > LOST_NS)
         return max;
     return n < LOST_SINGLE ? MIN(max, SHORT_BLOCK) : 1;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include "core/log.h"
+#include "core/ram.h"
 #include "tcg/native.h"
 #include "tcg/tcg.h"
 
@@ -167,7 +168,7 @@ static void keep_bytes(struct tcg *t, struct tb *tb, const struct place *p)
 static bool changed(const struct ir_block *ir, const struct place *p)
 {
     for (unsigned i = 0, at = 0; i < 2; at += p->len[i++])
-        if (p->len[i] && memcmp(p->host[i], ir->code + at, p->len[i]))
+        if (p->len[i] && !ram_same(p->host[i], ir->code + at, p->len[i]))
             return true;
     return false;
 }

@@ -238,11 +238,11 @@ int x86_rdmsr(struct x86_cpu *c, uint32_t msr, uint64_t *v)
     return 0;
 }
 
-static bool value_ok(const struct x86_msr *m, uint64_t v)
+static bool value_ok(const struct x86_cpu *c, const struct x86_msr *m, uint64_t v)
 {
     switch (m->kind) {
     case FIELD: return !(v & ~m->mask);
-    case CANON: return x86_canonical(v);
+    case CANON: return x86_canonical_wide(c, v);
     case ZERO: return v == 0;
     case MTRR_BASE: return !(v & ~m->mask) && memory_type(v & 0xff);
     case MTRR_DEF: return !(v & ~m->mask) && memory_type(v & 0xff);
@@ -265,7 +265,7 @@ int x86_wrmsr(struct x86_cpu *c, uint32_t msr, uint64_t v)
         return write_special(c, msr, v);
     if (m->kind == CONST)
         return msr == 0xfe || msr == 0x10a || msr == 0x179 ? -1 : 0;     /* these are read-only */
-    if (!value_ok(m, v))
+    if (!value_ok(c, m, v))
         return -1;
     *msr_place(c, m) = v;
     return 0;
