@@ -451,8 +451,6 @@ static bool deliver_one(struct x86_cpu *cpu)
 {
     struct vcpu *v = cpu->vcpu;
     uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = (cpu->svm.gif ? 0 : EXTERNAL) | (cpu->smm ? VCPU_INIT : 0);
-    if (cpu->io_smi.end)
-        x86_step_over(cpu);
     if (cpu->x87_ignored)
         x87_no_longer_ignored(cpu);
     if (cpu->svm.exit_pending) {

@@ -197,21 +197,24 @@ uint64_t helper_rsm(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uin
 }
 
 /* ---- instructions after which something outside wants to be seen at once ---- */
-void x86_end_out(struct x86_cpu *cpu, unsigned port, unsigned size)
-{
-    uint32_t pending = __atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE);
-    bool smi = (pending & VCPU_SMI) && !cpu->smm;
-    if ((!smi && !(pending & VCPU_WORK)) || (cpu->rflags & RF_TF) || (cpu->dr[7] & 0xff))       /* single steps end by themselves */
-        return;
-    cpu->io_smi = (struct x86_io_smi){ .port = (uint16_t)port, .size = smi ? (uint8_t)size : 0, .end = true };
-    tcg_unwind(tcg_env_of(cpu), TCG_UNWIND_FAULT);
-}
-
-void x86_step_over(struct x86_cpu *cpu)
+static void step_over(struct x86_cpu *cpu)
 {
     struct x86_insn i;
-    cpu->io_smi.end = false;
-    cpu->io_smi.rip = cpu->rip;
     if (x86_decode_at(cpu, cpu->rip, &i) == X86_OK)
         cpu->rip = x86_code64(cpu) ? cpu->rip + i.len : (uint32_t)(cpu->rip + i.len);
+}
+
+void x86_end_out(struct x86_cpu *cpu, unsigned port, unsigned size)
+{
+    struct tcg_env *env = tcg_env_of(cpu);
+    uint32_t pending = __atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE);
+    bool smi = (pending & VCPU_SMI) && !cpu->smm && cpu->svm.gif;
+    if ((!smi && !(pending & VCPU_WORK)) || (cpu->rflags & RF_TF) || (cpu->dr[7] & 0xff))       /* single steps end by themselves */
+        return;
+    tcg_restore_state(env);
+    cpu->io_smi = (struct x86_io_smi){ .rip = cpu->rip, .port = (uint16_t)port, .size = smi ? (uint8_t)size : 0 };
+    step_over(cpu);
+    env->in_code = false;                          /* the state is that of the next instruction, and stays so */
+    env->interp = NULL;
+    tcg_unwind(env, TCG_UNWIND_FAULT);
 }

@@ -119,8 +119,8 @@ struct x86_svm {
 #define X86_SVM_CONTEXTS 32
 struct x86_svm_context { uint64_t ncr3, bits, stamp; uint32_t asid; uint16_t id; };     /* id 0: free */
 
-/* The OUT that an SMI follows: size 0, none. end: the run loop has yet to step over it. */
-struct x86_io_smi { uint64_t rip; uint16_t port; uint8_t size; bool end; };
+/* The OUT that an SMI follows; size 0: none. */
+struct x86_io_smi { uint64_t rip; uint16_t port; uint8_t size; };
 
 struct x86_cpu {
     uint64_t regs[16];
