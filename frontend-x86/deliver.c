@@ -428,9 +428,8 @@ static void deliver_external(struct x86_cpu *cpu, uint32_t pending)
     }
 }
 
-bool x86_deliver(void *opaque)
+static bool look(struct x86_cpu *cpu)
 {
-    struct x86_cpu *cpu = opaque;
     struct vcpu *v = cpu->vcpu;
     uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = cpu->svm.gif ? 0 : EXTERNAL;
     if (cpu->x87_ignored)
@@ -467,4 +466,15 @@ bool x86_deliver(void *opaque)
         return true;                           /* the next instruction comes first: a block of its own (XM_SHADOW) */
     deliver_external(cpu, pending & ~held);
     return !v->halted;
+}
+
+bool x86_deliver(void *opaque)
+{
+    struct x86_cpu *cpu = opaque;
+    if (unlikely(__atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE) & VCPU_PMI))
+        x86_pmu_event(cpu);
+    bool on = look(cpu);
+    if (unlikely(cpu->pmu.halted) && !cpu->vcpu->halted)
+        x86_pmu_halt(cpu, false);
+    return on;
 }
