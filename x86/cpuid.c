@@ -183,6 +183,11 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
         out[2] |= n == 0 && cpu->cr4 & CR4_PKE ? 1u << 4 : 0;                  /* OSPKE */
         out[0] |= n == 0 && (x86_has(id, FEAT_avx_vnni) || x86_has(id, FEAT_avx512_bf16));    /* EAX of subleaf 0: the highest subleaf */
         break;
+    case 0xa:                                              /* version 2, which is the feature's bit; a set bit of EBX is an event that cannot be counted */
+        leaf_features(id, leaf, 0, out);
+        if (out[0])
+            out[0] |= X86_PMU_COUNTERS << 8 | X86_PMU_WIDTH << 16 | 7u << 24, out[1] = 0x7a;
+        break;
     case 0xb: case 0x1f:
         leaf_topology(id, n, apic_id, out);
         break;

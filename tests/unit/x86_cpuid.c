@@ -133,7 +133,7 @@ TEST(feature_bits)
     lacks.bits = 0;
     for (unsigned f = 1; f < FEAT_COUNT; f++) {
         const struct x86_feat_row *row = &x86_feats[f];
-        CHECK_EQ(x86_model_make(&id, "max,+svm,vendor=GenuineIntel", host, NULL, &why), 0);
+        CHECK_EQ(x86_model_make(&id, "max,+svm,+pmu,vendor=GenuineIntel", host, NULL, &why), 0);
         memset(&cpu, 0, sizeof(cpu));
         cpu.cpuid = &id;
         cpu.efer = EFER_LMA;                                               /* SYSCALL shows in 64-bit code */
