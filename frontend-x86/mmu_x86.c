@@ -49,6 +49,11 @@ static void convert(const struct x86_cpu *c, const struct x86_walk *w, struct mm
     out->page_bits = w->page_bits;
     out->global = w->g;
     out->n_entries = w->n;
+    if (x86_sees_smram(c)) {                       /* the hole breaks large pages and what has no tables: not remembered */
+        out->page_bits = c->cr0 & CR0_PG ? PAGE_BITS : 0;
+        out->n_entries = 0;
+        return;
+    }
     out->entry_size = w->entry_size;
     out->context = context(c);
     for (unsigned i = 0; i < w->n; i++) {
@@ -72,8 +77,9 @@ static struct aspace *memory(const struct x86_cpu *c)
 static uint64_t op_root(void *opaque)
 {
     const struct x86_cpu *c = opaque;
+    uint64_t smram = x86_sees_smram(c) ? BIT(56) : 0;
     if (!(c->cr0 & CR0_PG) && !svm_nested(c))
-        return 0;
+        return smram;
     if (c->svm.guest)
         return svm_root(c);
     uint64_t format = c->efer & EFER_LMA ? 3 : c->cr4 & CR4_PAE ? 2 : c->cr4 & CR4_PSE ? 1 : 0;
@@ -82,7 +88,7 @@ static uint64_t op_root(void *opaque)
         addr |= (uint64_t)c->vcpu->id << 40;
     if ((c->efer & EFER_LMA) && !(c->cr4 & CR4_PCIDE))
         addr &= PAGE_MASK;
-    return BIT(63) | format << 60 | (uint64_t)control_bits(c) << 52 | addr;
+    return BIT(63) | smram | format << 60 | (uint64_t)control_bits(c) << 52 | addr;
 }
 
 /* -d mmu. A walk leaves the guest's FPU saved (softmmu/access.c), so ordinary C may be called. A root is told at its first walk. */

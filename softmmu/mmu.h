@@ -22,7 +22,7 @@ enum { MP_R = 1, MP_W = 2, MP_X = 4 };   /* permissions of one mode on one page 
 /* What a guest walk found. Entries are listed from the root (level n_entries-1) to the leaf (0). */
 struct mmu_walk {
     gpa_t gpa;                       /* of the 4 KiB page that holds va */
-    unsigned page_bits;              /* size of the guest mapping: 12, 21, 22, 30; 64 when paging is off */
+    unsigned page_bits;              /* size of the guest mapping: 12, 21, 22, 30; 64 when paging is off. Without entries: not to be kept; 0: holds for this root */
     uint8_t perm[MMU_MODES];         /* MP_ bits, all levels combined, by mode; W only if the dirty bit is (now) set */
     bool global;
     unsigned n_entries;

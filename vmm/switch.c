@@ -78,6 +78,8 @@ static int can_move(struct vm *vm, const struct engine *to, char *why, size_t le
 
     if (to == &kvm_engine && ((c->efer & EFER_SVME) || c->svm.guest))
         snprintf(why, len, "the guest uses SVM, whose state cannot be carried to KVM");
+    else if (to == &kvm_engine && c->smm)
+        snprintf(why, len, "the processor is in system management mode");
     else
         return 0;
     return -EBUSY;
