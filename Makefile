@@ -79,6 +79,7 @@ check-kvm: deps
 bench: deps
 	@$(MAKE) --no-print-directory all
 	@bench/run
+	@bench/smp
 	@bench/engines
 
 clean:

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Code that changes while other CPUs run it: the guest kernel's function tracer switched on and off a thousand times with four busy CPUs (with
-# SOAK=1), and a program that makes code
-# (tests/guest/jit.c), which says in the guest what it says natively.
+# Code that changes while other CPUs run it: a program that makes code (tests/guest/jit.c), which says in the guest what it says natively, and with SOAK=1
+# the guest kernel's function tracer, switched on and off a thousand times with four busy CPUs.
 . "$(dirname "$0")/lib.sh"
 need_guest
 rounds=1000 full=10 jit=${SOAK:+30}20
