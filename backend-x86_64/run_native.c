@@ -34,6 +34,7 @@ static uint32_t hash_native(const struct ir_native *n)
 static void xsave_op(struct code_buf *c, unsigned digit, int32_t xcr0)
 {
     x64_mov_rm(c, 4, RAX, x64_at(R12, xcr0));
+    x64_alu_ri(c, X64_AND, 4, RAX, TCG_FPU_COMPONENTS);
     x64_alu_ri(c, X64_OR, 4, RAX, 7);
     x64_alu_rr(c, X64_XOR, 4, RDX, RDX);
     x64_rm(c, x64_wide(0xae, 8, 1), digit, x64_at(R12, 0));

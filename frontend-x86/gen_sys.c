@@ -111,9 +111,10 @@ void gen_dtr(struct x86_gen *g, const struct x86_insn *i)
         base = gen_helper_val(g, H_read_dt, gen_const(g, idt ? 2 : 0), IR_NONE, IR_NONE);
         limit = gen_helper_val(g, H_read_dt, gen_const(g, idt ? 3 : 1), IR_NONE, IR_NONE);
     }
-    struct ir_mem m = gen_mem(g, i, base_size + 2, store ? GEN_W : GEN_R);
+    struct ir_mem m = gen_mem(g, i, base_size + 2, (store ? GEN_W : GEN_R) | GEN_ALIGN4);
     struct ir_mem m2 = gen_mem_at(g, m, 2);
-    if (store) {
+    if (store) {                                       /* a fault is at the first byte that cannot be written */
+        gen_helper(g, H_check_write, gen_linear(g, &m), gen_const(g, base_size + 2), IR_NONE);
         ir_st(g->ir, base_size, &m2, base);
         ir_st(g->ir, 2, &m, limit);
         return;
@@ -136,6 +137,8 @@ void gen_syscall(struct x86_gen *g, const struct x86_insn *i)
     default: gen_helper(g, H_sysexit, size, IR_NONE, IR_NONE);
     }
     /* TF after the instruction decides about its trap: the helpers look themselves. */
+    if (g->mode & XM_DR)
+        gen_helper(g, H_single_step, gen_const(g, 0), gen_const(g, g->next), IR_NONE);
     ir_lookup(g->ir);
     g->end = true;
 }
@@ -187,6 +190,16 @@ void gen_rdpid(struct x86_gen *g, const struct x86_insn *i)
     gen_put_reg(g, &i->o[0], gen_helper_val(g, H_rdpid, IR_NONE, IR_NONE, IR_NONE));
 }
 
+void gen_pkru(struct x86_gen *g, const struct x86_insn *i)
+{
+    if (i->row->mnem == X86I_rdpkru) {
+        gen_helper(g, H_rdpkru, IR_NONE, IR_NONE, IR_NONE);
+        return;
+    }
+    gen_helper(g, H_wrpkru, IR_NONE, IR_NONE, IR_NONE);
+    gen_lookup_next(g);
+}
+
 void gen_fsgsbase(struct x86_gen *g, const struct x86_insn *i)
 {
     bool write = i->row->mnem == X86I_wrfsbase || i->row->mnem == X86I_wrgsbase;
@@ -203,7 +216,7 @@ void gen_hlt(struct x86_gen *g, const struct x86_insn *i)
     gen_helper(g, H_hlt, IR_NONE, IR_NONE, IR_NONE);
     gen_set_pc(g, g->next);
     if (g->mode & (XM_TF | XM_DR))                     /* the trap ends the wait at once */
-        gen_helper(g, H_single_step, gen_const(g, g->mode & XM_TF ? 2 : 0), IR_NONE, IR_NONE);
+        gen_helper(g, H_single_step, gen_const(g, g->mode & XM_TF ? 2 : 0), gen_const(g, g->next), IR_NONE);
     gen_exit(g);
 }
 
@@ -250,9 +263,11 @@ void gen_fence(struct x86_gen *g, const struct x86_insn *i)
     f->flags = 0;
 }
 
+/* No trap of a single step after it: TF is the interrupted program's. */
 void gen_rsm(struct x86_gen *g, const struct x86_insn *i)
 {
-    gen_undef(g);
+    gen_helper(g, H_rsm, IR_NONE, IR_NONE, IR_NONE);
+    gen_exit(g);
 }
 
 void gen_vmcall(struct x86_gen *g, const struct x86_insn *i)

@@ -25,6 +25,8 @@ static uint64_t address(struct x86_cpu *cpu, const struct rep *r, unsigned seg, 
     }
     if (cpu->dr[7] & 0xff)
         x86_watch(cpu, va, r->size, write);
+    if (unlikely((cpu->rflags & RF_AC) && (cpu->cr0 & CR0_AM) && cpu->cpl == 3))
+        helper_align_check(cpu, va, r->size, 0);
     return va;
 }
 
@@ -151,6 +153,7 @@ uint64_t helper_rep(struct x86_cpu *cpu, uint64_t what, uint64_t u1, uint64_t u2
     struct rep r = { .kind = what & 15, .size = what >> 4 & 15, .as = what >> 8 & 15, .seg = what >> 12 & 15, .rep = what >> 16 & 1, .repne = what >> 17 & 1 };
     r.mask = r.as == 2 ? 0xffff : r.as == 4 ? 0xffffffff : ~0ull;
     bool step = (cpu->rflags & RF_TF) || (cpu->dr[7] & 0xff);
+    cpu->rep_more = false;
     if (r.rep && !(cpu->regs[X86_RCX] & r.mask))
         return 0;
     if (r.kind == REP_INS || r.kind == REP_OUTS)
@@ -167,7 +170,10 @@ uint64_t helper_rep(struct x86_cpu *cpu, uint64_t what, uint64_t u1, uint64_t u2
         if (!(cpu->regs[X86_RCX] & r.mask))
             return 0;
         if (step || ((n || !(budget & 63)) && __atomic_load_n(&tcg_env_of(cpu)->poll, __ATOMIC_RELAXED)))
-            return 1;
+            break;
     }
+    cpu->rep_more = true;
+    if (step)
+        cpu->rflags |= RF_RF;
     return 1;
 }

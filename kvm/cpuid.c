@@ -196,7 +196,9 @@ static void list_host(struct kvm_cpu *k, struct kvm_cpuid2 *c)
 
 static void list_model(struct kvm_cpu *k, struct kvm_cpuid2 *c)
 {
-    static const struct { uint32_t leaf; uint8_t n; } indexed[] = { { 4, 5 }, { 7, 2 }, { 0xb, 3 }, { 0xd, X86_XCOMPS } };
+    static const struct { uint32_t leaf; uint8_t n; } indexed[] = {
+        { 4, 5 }, { 7, 2 }, { 0xb, 3 }, { 0xd, X86_XCOMPS }, { 0x1f, 3 }, { 0x8000001d, 5 },
+    };
     static const uint32_t first[] = { 0, 0x80000000 };
 
     for (unsigned f = 0; f < ARRAY_SIZE(first); f++) {

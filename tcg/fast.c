@@ -73,7 +73,8 @@ static struct tb *find(struct tcg_env *env, const struct tb_key *key, bool *trus
 /*
  * A salt stands for one (mode, code base, code generation): equal salts, same meaning of a linear pc. A jump-cache tag is pc ^ salt. Bits
  * 48..63 number the salt (never 0 or 0xffff), so the tags of two canonical pcs under two salts differ, and none is 0; the other bits are
- * random and secret, so a guest cannot make up a pc that is not canonical and hits. When the numbers run out, each vCPU empties its jump cache
+ * random and secret, so a guest cannot make up a pc that is not canonical and hits. (Where canonical addresses have 57 bits, it would have to make
+ * up 48 of these bits for two pcs in different 256 TiB to be taken for each other.) When the numbers run out, each vCPU empties its jump cache
  * before it takes a new salt.
  */
 #define LAST_SALT 0xfffe
@@ -161,7 +162,7 @@ static void link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
 {
     struct tcg *t = env->tcg;
     struct tb_exit *e = &from->exits[n];
-    if (from->key.mode != dest->key.mode || from->key.cs_base != dest->key.cs_base)
+    if (from->key.mode != dest->key.mode || from->key.cs_base != dest->key.cs_base || (unlikely(t->random) && !tcg_random(t, 4)))
         return;
     tcg_lock(t);
     if (!from->valid || !dest->valid) {            /* asked under the lock: DMA invalidates from another thread */
@@ -223,7 +224,7 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         }
         if (r == TCG_EXIT_POLL || r == TCG_EXIT_REASON || r == TCG_EXIT_UNWIND || flushes != env->tcg->flush_count)
             return r == TCG_EXIT_SITE ? TCG_EXIT_LOOKUP : r;
-        if (r == TCG_EXIT_LOOKUP ? pending(env) : env->poll)
+        if ((r == TCG_EXIT_LOOKUP ? pending(env) : env->poll) || (unlikely(env->tcg->random) && !tcg_random(env->tcg, 8)))
             return TCG_EXIT_POLL;
         if (env->step_key || env->alone)
             return r;

@@ -78,6 +78,8 @@ static int can_move(struct vm *vm, const struct engine *to, char *why, size_t le
 
     if (to == &kvm_engine && ((c->efer & EFER_SVME) || c->svm.guest))
         snprintf(why, len, "the guest uses SVM, whose state cannot be carried to KVM");
+    else if (to == &kvm_engine && c->smm)
+        snprintf(why, len, "the processor is in system management mode");
     else
         return 0;
     return -EBUSY;
@@ -109,7 +111,7 @@ static int make_home(struct vm *vm, const struct engine *to, char *why, size_t l
     if (to == &kvm_engine) {
         kvm_want_irqchip(KVM_CHIPS_OFF);
         if (!vm->cpu_spec)
-            vm->cpu_spec = "max";                  /* not the host's processor: what the guest has seen */
+            vm->cpu_spec = X86_MODEL_DEFAULT;                  /* not the host's processor: what the guest has seen */
     }
     v->kick_engine = NULL;
     v->poll_word = NULL;

@@ -58,7 +58,8 @@ static void reset_core(struct x86_cpu *c)
     c->cpl = 0;
     c->intr_shadow = c->nmi_masked = c->x87_wait = false;
     c->x87_ignored = 0;
-    c->exc_pending = false;
+    c->exc_pending = c->smm = false;
+    c->io_smi = (struct x86_io_smi){ 0 };
     c->exc_delivering = 0xff;
     c->svm.guest = c->svm.exit_pending = c->svm.shadow = false;
     c->svm.gif = true;
@@ -106,6 +107,8 @@ void x86_reset(struct x86_cpu *c)
     reset_msrs(c);
     c->cr0 = CR0_CD | CR0_NW | CR0_ET;
     c->xcr0 = 1;
+    c->pkru = c->pkru_id = 0;
+    x86_pmu_reset(c);
     c->smbase = 0x30000;
     c->a20_off = false;
     c->tsc_offset = x86_tsc_epoch();

@@ -263,7 +263,7 @@ static void random_cpu(struct x86_cpu *c)
     fl |= (chance(2) ? (rnd() & RF_IOPL) : RF_IOPL) | (chance(12) ? RF_TF : 0) | (chance(12) ? RF_RF : 0);
     fl &= chance(3) ? ~0ull : ~(uint64_t)(RF_NT | RF_AC);
     x86_set_rflags(c, fl | 2 | (w->vm86 ? RF_VM | (rnd() & (RF_VIF | RF_VIP)) : 0));
-    exec_components = x86_xcr0_valid(&sys_model);
+    exec_components = x86_xcr0_valid(&sys_model) & ~(uint64_t)X86_XS_PKRU;          /* what the host's registers hold */
     random_fpu(st.fpu);
     memcpy(c->fpu, st.fpu, FPU_SIZE);
     *(uint64_t *)(c->fpu + 512) = exec_components;
