@@ -102,10 +102,13 @@ static void keep_meta(struct x64_ctx *x)
     memcpy(tb->points, x->points, sizeof(struct tb_point) * x->n_points);
 }
 
-/* -d count: the host instruction at this offset belongs to all stretches around it, unless it is there to count. */
+/* -d count: the host instruction at this offset belongs to all stretches around it, unless it is there to count, or is padding, of which there is
+   more or less as addresses happen to be. */
 static void count_insn(void *opaque, uint64_t off, const char *text)
 {
     struct x64_ctx *x = opaque;
+    if (!strncmp(text, "nop", 3))
+        return;
     for (struct tb_count *n = x->counts; n; n = n->next)
         if (off >= n->code && off < n->code_end)
             return;

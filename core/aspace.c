@@ -316,7 +316,7 @@ bool as_next_run(struct aspace *as, gpa_t from, struct as_run *out)
         unsigned n = __atomic_load_n(&m->n, __ATOMIC_ACQUIRE), i = 0;
         for (; i < n; i++) {
             *out = run_get(&m->runs[i]);
-            if (out->start + out->size > from)
+            if (out->start + out->size > from && !out->region->cpu_only)
                 break;
         }
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -494,7 +494,7 @@ void as_write(struct aspace *as, gpa_t addr, uint64_t val, unsigned size)
 
 /* ---- DMA and loading ---- */
 
-static bool has_bytes(const struct region *r, bool write) { return r && (r->kind == REGION_RAM || (r->kind == REGION_ROM && !write)); }
+static bool has_bytes(const struct region *r, bool write) { return r && !r->cpu_only && (r->kind == REGION_RAM || (r->kind == REGION_ROM && !write)); }
 
 /* Bytes of [addr, addr+len) that belong together: all in one run, or (nothing there) up to the end of the page. */
 static size_t step(const struct region *r, gpa_t addr, uint64_t left, size_t len)

@@ -40,6 +40,7 @@ struct region {
     unsigned max_size;                         /* IO: 0 means 4 */
     struct doorbell *doorbells;                /* IO: may be NULL */
     bool enabled;                              /* is it in the map now */
+    bool cpu_only;                             /* seen by processors alone: not in as_next_run, not for DMA */
     bool no_lock;                              /* IO: callbacks need no machine lock (local APIC page) */
 };
 

@@ -14,7 +14,7 @@ struct vm *vm_new(const struct engine *engine, struct clock *clock)
 
     vm->engine = engine;
     vm->clock = clock;
-    vm->mem = as_new("memory", 46);
+    vm->mem = as_new("memory", 47);
     vm->io = as_new("io", 16);
     vm->devices_tail = &vm->devices;
     return vm;

@@ -4,7 +4,7 @@
  * In: a recorded exception (exc_*), bits of vcpu->pending, the local APIC's vector. Out: the CPU state at the handler's first instruction. A
  * fault met on the way is raised as any other: it unwinds to the run loop, which calls here again, and exc_delivering tells what was under way
  * (#DF rules). So a delivery writes registers only after its last access that can fault. A triple fault asks for a reset.
- * Order: #VMEXIT, injected event, INIT/SIPI, exception, NMI, external interrupt, virtual interrupt. An event that an SVM guest's host intercepts is a
+ * Order: #VMEXIT, injected event, INIT/SIPI, exception, SMI, NMI, external interrupt, virtual interrupt. An event that an SVM guest's host intercepts is a
  * #VMEXIT instead (svm_exit.c). SDM vol. 3 ch. 6 (6.12 gates and stacks, 6.14 64-bit, 6.15 #DF), 20.3 (real mode and v86).
  */
 #include "frontend-x86/deliver.h"
@@ -14,6 +14,7 @@
 #include "frontend-x86/insn.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
+#include "frontend-x86/smm.h"
 #include "frontend-x86/svm.h"
 
 enum { GATE_TASK = 5, GATE_INT16 = 6, GATE_TRAP16 = 7, GATE_INT = 14, GATE_TRAP = 15 };
@@ -29,6 +30,8 @@ static void __attribute__((noreturn)) idt_fault(struct x86_cpu *cpu, unsigned ve
 static uint64_t flags_image(struct x86_cpu *cpu, const struct event *e)
 {
     uint64_t f = x86_get_rflags(cpu) & ~(uint64_t)RF_RF;
+    if (cpu->rep_more || (e->vector == X86_DB && cpu->exc_rf))
+        return f | RF_RF;
     bool fault = !e->soft && cpu->exc_delivering != 0xff && e->vector != X86_DB && e->vector != X86_DF && e->vector != X86_MC && e->vector != X86_NMI;
     return fault ? f | RF_RF : f;
 }
@@ -145,6 +148,8 @@ static void deliver_long(struct x86_cpu *cpu, const struct event *e)
         mmu_check(x86_mmu(cpu), sp + (i - skip) * 8, 8, MMU_WRITE, x86_stack_mode(cpu, cpl));
     mmu_check(x86_mmu(cpu), sp + (5 - skip) * 8, 8, MMU_WRITE, x86_stack_mode(cpu, cpl));
     mmu_st_mem(x86_mmu(cpu), sp, frame + skip, (6 - skip) * 8, x86_stack_mode(cpu, cpl));
+    if (unlikely(cpu->dr[7] & 0xff))
+        x86_watch(cpu, sp, (6 - skip) * 8, true);
     bool change = cpl != cpu->cpl;
     enter_handler(cpu, &g, &cs, cpl);
     if (change)
@@ -242,7 +247,11 @@ void x86_interrupt(struct x86_cpu *cpu, unsigned vector, bool soft, bool has_err
     cpu->svm.delivering = 0;
     cpu->svm.shadow = false;
     cpu->exc_ext = false;
-    cpu->intr_shadow = cpu->ss_shadow = false;
+    cpu->intr_shadow = cpu->ss_shadow = cpu->rep_more = cpu->exc_rf = false;
+    if (unlikely(cpu->dr[4])) {                    /* the frame, or what MOV SS or POP SS has held off: a trap before the handler */
+        x86_record_db(cpu, (uint32_t)cpu->dr[4] & 15);
+        cpu->dr[4] = 0;
+    }
     x86_after_transfer(cpu);
 }
 
@@ -252,7 +261,8 @@ static bool contributory(unsigned v)
     return v == X86_DE || (v >= X86_TS && v <= X86_GP);
 }
 
-static void triple_fault(struct x86_cpu *cpu)
+/* The state after a triple fault, which only a reset ends. */
+void x86_shutdown(struct x86_cpu *cpu)
 {
     char text[4096];
     if (svm_take(cpu, SVM_SHUTDOWN))
@@ -315,7 +325,7 @@ static bool deliver_exception(struct x86_cpu *cpu)
         cpu->cr2 = cpu->exc_cr2;               /* whenever one is detected, even if a double fault comes of it */
     if (!promote(cpu)) {
         cpu->exc_pending = false;
-        triple_fault(cpu);
+        x86_shutdown(cpu);
         return !cpu->vcpu->halted;             /* a guest's shutdown may be its host's business */
     }
     unsigned v = cpu->exc_vector;
@@ -326,8 +336,12 @@ static bool deliver_exception(struct x86_cpu *cpu)
     uint64_t ret = soft || cpu->exc_next_rip ? cpu->exc_next_rip : cpu->rip;
     cpu->vcpu->n.exceptions++;
     log_event(cpu, "exception", &(struct event){ v, soft, has_error, error, ret });
-    if (v == X86_DB)
+    if (v == X86_DB) {
         cpu->dr[7] &= ~0x2000ull;              /* GD */
+        cpu->debugctl &= ~(uint64_t)(DEBUGCTL_LBR | DEBUGCTL_BTF);
+    }
+    if (!soft && !cpu->exc_next_rip)
+        cpu->dr[4] = 0;                        /* a fault: the instruction has not been */
     cpu->exc_pending = false;
     cpu->vcpu->halted = false;                 /* a single step over HLT */
     cpu->exc_delivering = soft ? 0xff : (uint8_t)v;
@@ -417,7 +431,12 @@ static void x87_no_longer_ignored(struct x86_cpu *cpu)
 
 static void deliver_external(struct x86_cpu *cpu, uint32_t pending)
 {
-    if ((pending & VCPU_NMI) && !cpu->nmi_masked) {
+    if ((pending & VCPU_SMI) && !cpu->smm) {
+        if (!svm_take(cpu, SVM_SMI)) {
+            log_event(cpu, "smi", &(struct event){ 0 });
+            x86_smi(cpu);
+        }
+    } else if ((pending & VCPU_NMI) && !cpu->nmi_masked) {
         if (!svm_take(cpu, SVM_NMI))
             deliver_nmi(cpu);
     } else if ((pending & VCPU_INTR) && svm_intr_open(cpu)) {
@@ -428,10 +447,12 @@ static void deliver_external(struct x86_cpu *cpu, uint32_t pending)
     }
 }
 
-static bool look(struct x86_cpu *cpu)
+static bool deliver_one(struct x86_cpu *cpu)
 {
     struct vcpu *v = cpu->vcpu;
-    uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = cpu->svm.gif ? 0 : EXTERNAL;
+    uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE), held = (cpu->svm.gif ? 0 : EXTERNAL) | (cpu->smm ? VCPU_INIT : 0);
+    if (cpu->io_smi.end)
+        x86_step_over(cpu);
     if (cpu->x87_ignored)
         x87_no_longer_ignored(cpu);
     if (cpu->svm.exit_pending) {
@@ -468,12 +489,16 @@ static bool look(struct x86_cpu *cpu)
     return !v->halted;
 }
 
+/* A delivery may itself be watched by a breakpoint, and so bring the next one. */
 bool x86_deliver(void *opaque)
 {
     struct x86_cpu *cpu = opaque;
+    bool on;
     if (unlikely(__atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE) & VCPU_PMI))
         x86_pmu_event(cpu);
-    bool on = look(cpu);
+    do
+        on = deliver_one(cpu);
+    while (on && cpu->exc_pending);
     if (unlikely(cpu->pmu.halted) && !cpu->vcpu->halted)
         x86_pmu_halt(cpu, false);
     return on;

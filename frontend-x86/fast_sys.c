@@ -48,6 +48,8 @@ static void enter(struct x86_cpu *cpu, uint32_t cs, uint32_t ss, bool code64, un
     cpu->cpl = (uint8_t)cpl;
     mmu_set_mode(tcg_env_of(cpu)->mmu);
     x86_look_again(cpu);
+    if (cpu->rflags & RF_TF)                         /* loaded, or not masked */
+        x86_record_trap(cpu, 0x4000);
 }
 
 /* An AMD has SYSCALL and SYSRET in compatibility and legacy protected mode too, an Intel in 64-bit code only. */
@@ -90,8 +92,6 @@ uint64_t helper_sysret(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, uin
         cpu->rflags |= RF_IF;
     cpu->rip = rip;
     enter(cpu, base + (size == 8 ? 16 : 0), base + 8, size == 8, 3);
-    if (cpu->rflags & RF_TF)                         /* as if SYSCALL had just been stepped over */
-        x86_record_trap(cpu, 0x4000);
     return 0;
 }
 

@@ -79,10 +79,8 @@ void fpu_clear_from(struct x86_cpu *cpu, unsigned r, unsigned off)
         *fpu_vec(cpu->fpu, r, off) = 0;
 }
 
-uint64_t fpu_element(struct x86_cpu *cpu, uint64_t off, uint64_t seg, unsigned size, bool write, uint64_t how)
+static uint64_t element_at(struct x86_cpu *cpu, uint64_t off, uint64_t seg, unsigned size, bool write, uint64_t how)
 {
-    if (seg >= X86_SEGS)
-        return off;
     if (how & FPU_ADDR32)
         off = (uint32_t)off;
     if (how & FPU_ADDR16)
@@ -91,4 +89,14 @@ uint64_t fpu_element(struct x86_cpu *cpu, uint64_t off, uint64_t seg, unsigned s
         return off + (seg == X86_FS || seg == X86_GS ? cpu->seg[seg].base : 0);
     helper_seg_check(cpu, off, seg | (write ? 8 : 0) | size << 4, 0);
     return (uint32_t)(off + cpu->seg[seg].base);
+}
+
+uint64_t fpu_element(struct x86_cpu *cpu, uint64_t off, uint64_t seg, unsigned size, bool write, uint64_t how)
+{
+    if (seg >= X86_SEGS)
+        return off;
+    uint64_t va = element_at(cpu, off, seg, size, write, how);
+    if (unlikely(cpu->dr[7] & 0xff))
+        x86_watch(cpu, va, size, write);
+    return va;
 }

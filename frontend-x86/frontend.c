@@ -38,17 +38,24 @@ static void host_fault(void *cpu, enum tcg_host_fault what)
     }
 }
 
-static void x87_insn(void *opaque, uint64_t pc, uint64_t va, uint16_t *op, uint64_t *off)
+enum x86_status x86_decode_at(struct x86_cpu *cpu, uint64_t pc, struct x86_insn *i)
 {
-    struct x86_cpu *cpu = opaque;
     bool wide = x86_code64(cpu);
-    struct x86_insn i;
     uint8_t b[15] = { 0 };
     uint64_t at = wide ? pc : (uint32_t)(pc + cpu->seg[X86_CS].base);
     for (unsigned n = 0; n < 15; n++)
         if (mmu_peek_mem(tcg_env_of(cpu)->mmu, at + n, b + n, 1))
             break;
-    if (x86_decode(&i, b, 15, wide ? X86_M64 : cpu->seg[X86_CS].attr & SEG_DB ? X86_M32 : X86_M16) != X86_OK)
+    return x86_decode(i, b, 15, wide ? X86_M64 : cpu->seg[X86_CS].attr & SEG_DB ? X86_M32 : X86_M16);
+}
+
+/* Of the x87's pointers (tcg/frontend.h). */
+static void x87_insn(void *opaque, uint64_t pc, uint64_t va, uint16_t *op, uint64_t *off)
+{
+    struct x86_cpu *cpu = opaque;
+    bool wide = x86_code64(cpu);
+    struct x86_insn i;
+    if (x86_decode_at(cpu, pc, &i) != X86_OK)
         return;
     *op = (uint16_t)((i.opcode & 7) << 8 | i.modrm);
     if (!i.n_opnd || i.o[0].kind != OK_MEM)

@@ -264,7 +264,7 @@ void gen_lookup_at(struct x86_gen *g, ir_ref pc)
 {
     ir_setpc(g->ir, pc);
     if (g->mode & (XM_TF | XM_DR)) {
-        ir_call(g->ir, H_single_step, IR_NONE, gen_const(g, g->mode & XM_TF ? 2 : 0), IR_NONE, IR_NONE);
+        ir_call(g->ir, H_single_step, IR_NONE, gen_const(g, g->mode & XM_TF ? 2 : 0), gen_const(g, g->next), IR_NONE);
         ir_exit(g->ir, 0);
     } else {
         ir_lookup(g->ir);

@@ -27,7 +27,7 @@ void gen_set_pc(struct x86_gen *g, uint64_t pc)
 void gen_lookup(struct x86_gen *g)
 {
     if (g->mode & (XM_TF | XM_DR)) {
-        gen_helper(g, H_single_step, gen_const(g, g->mode & XM_TF ? 2 : 0), IR_NONE, IR_NONE);
+        gen_helper(g, H_single_step, gen_const(g, g->mode & XM_TF ? 2 : 0), gen_const(g, g->next), IR_NONE);
         ir_exit(g->ir, 0);
     } else {
         ir_lookup(g->ir);
@@ -52,7 +52,7 @@ static void int_v86(struct x86_gen *g, unsigned vector)
 {
     gen_helper(g, H_int_v86, gen_const(g, vector), gen_const(g, g->next), IR_NONE);
     if (g->mode & XM_DR) {
-        gen_helper(g, H_single_step, gen_const(g, 0), IR_NONE, IR_NONE);
+        gen_helper(g, H_single_step, gen_const(g, 0), gen_const(g, g->next), IR_NONE);
         gen_exit(g);
         return;
     }
@@ -95,7 +95,7 @@ void gen_iret(struct x86_gen *g, const struct x86_insn *i)
         gen_lookup(g);
         return;
     }
-    gen_helper(g, H_single_step, gen_const(g, g->mode & XM_TF ? 3 : 1), IR_NONE, IR_NONE);    /* RF as loaded holds for the instruction returned to */
+    gen_helper(g, H_single_step, gen_const(g, g->mode & XM_TF ? 3 : 1), gen_const(g, g->next), IR_NONE);    /* RF as loaded holds for the instruction returned to */
     gen_exit(g);
 }
 
@@ -138,7 +138,7 @@ void gen_mov_seg(struct x86_gen *g, const struct x86_insn *i)
             gen_undef(g);
             return;
         }
-        gen_helper(g, H_load_seg, gen_const(g, seg), gen_get(g, i, 1), IR_NONE);
+        gen_helper(g, H_load_seg, gen_const(g, seg), gen_get(g, i, 1), gen_const(g, seg == X86_SS));
         gen_lookup_next(g);
         return;
     }
@@ -157,7 +157,7 @@ void gen_push_seg(struct x86_gen *g, const struct x86_insn *i)
 void gen_pop_seg(struct x86_gen *g, const struct x86_insn *i)
 {
     ir_ref v = gen_pop_ld(g, i->opsize);
-    gen_helper(g, H_load_seg, gen_const(g, i->o[0].reg), v, IR_NONE);
+    gen_helper(g, H_load_seg, gen_const(g, i->o[0].reg), v, gen_const(g, i->o[0].reg == X86_SS));
     gen_sp_add(g, i->opsize);
     gen_lookup_next(g);
 }
@@ -167,7 +167,7 @@ void gen_lseg(struct x86_gen *g, const struct x86_insn *i)
     unsigned seg = i->row->mnem == X86I_les ? X86_ES : i->row->mnem == X86I_lds ? X86_DS : i->row->mnem == X86I_lss ? X86_SS : i->row->mnem == X86I_lfs ? X86_FS : X86_GS;
     ir_ref off, sel;
     load_far(g, i, &off, &sel);
-    gen_helper(g, H_load_seg, gen_const(g, seg), sel, IR_NONE);
+    gen_helper(g, H_load_seg, gen_const(g, seg), sel, gen_const(g, 0));            /* LSS loads both halves: no shadow */
     gen_put_reg(g, &i->o[0], off);
     gen_lookup_next(g);
 }

@@ -21,7 +21,13 @@ static void repeated(struct x86_gen *g, const struct x86_insn *i, unsigned kind,
     ir_brnz(g->ir, 4, r, more);
     gen_lookup_next(g);
     ir_label(g->ir, more);
-    gen_lookup_at(g, gen_const(g, g->pc));
+    if (!(g->mode & (XM_TF | XM_DR))) {
+        gen_lookup_at(g, gen_const(g, g->pc));
+        return;
+    }
+    ir_setpc(g->ir, gen_const(g, g->pc));              /* RF stays: a breakpoint here has been passed */
+    ir_call(g->ir, H_single_step, IR_NONE, gen_const(g, g->mode & XM_TF ? 3 : 1), gen_const(g, g->pc), IR_NONE);
+    ir_exit(g->ir, 0);
 }
 
 static void single(struct x86_gen *g, const struct x86_insn *i, unsigned kind, unsigned size)

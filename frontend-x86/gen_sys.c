@@ -137,6 +137,8 @@ void gen_syscall(struct x86_gen *g, const struct x86_insn *i)
     default: gen_helper(g, H_sysexit, size, IR_NONE, IR_NONE);
     }
     /* TF after the instruction decides about its trap: the helpers look themselves. */
+    if (g->mode & XM_DR)
+        gen_helper(g, H_single_step, gen_const(g, 0), gen_const(g, g->next), IR_NONE);
     ir_lookup(g->ir);
     g->end = true;
 }
@@ -214,7 +216,7 @@ void gen_hlt(struct x86_gen *g, const struct x86_insn *i)
     gen_helper(g, H_hlt, IR_NONE, IR_NONE, IR_NONE);
     gen_set_pc(g, g->next);
     if (g->mode & (XM_TF | XM_DR))                     /* the trap ends the wait at once */
-        gen_helper(g, H_single_step, gen_const(g, g->mode & XM_TF ? 2 : 0), IR_NONE, IR_NONE);
+        gen_helper(g, H_single_step, gen_const(g, g->mode & XM_TF ? 2 : 0), gen_const(g, g->next), IR_NONE);
     gen_exit(g);
 }
 
@@ -261,9 +263,11 @@ void gen_fence(struct x86_gen *g, const struct x86_insn *i)
     f->flags = 0;
 }
 
+/* No trap of a single step after it: TF is the interrupted program's. */
 void gen_rsm(struct x86_gen *g, const struct x86_insn *i)
 {
-    gen_undef(g);
+    gen_helper(g, H_rsm, IR_NONE, IR_NONE, IR_NONE);
+    gen_exit(g);
 }
 
 void gen_vmcall(struct x86_gen *g, const struct x86_insn *i)

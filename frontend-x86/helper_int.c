@@ -4,6 +4,7 @@
 #include "frontend-x86/insn.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
+#include "frontend-x86/smm.h"
 
 uint64_t helper_raise_err(struct x86_cpu *cpu, uint64_t vec, uint64_t err, uint64_t u) { x86_raise_err(cpu, (unsigned)vec, (uint32_t)err); }
 uint64_t helper_pushf(struct x86_cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return x86_get_rflags(cpu) & ~(uint64_t)(RF_VM | RF_RF); }
@@ -50,6 +51,7 @@ uint64_t helper_out(struct x86_cpu *cpu, uint64_t port, uint64_t v, uint64_t siz
     x86_io_check(cpu, (unsigned)port, (unsigned)size);
     cpu->vcpu->n.port_write++;
     as_write(cpu->vcpu->vm->io, port, v & (0xffffffffu >> (32 - 8 * size)), (unsigned)size);
+    x86_end_out(cpu, (unsigned)port, (unsigned)size);
     return 0;
 }
 

@@ -86,6 +86,17 @@ static bool element(struct x86_cpu *cpu, const struct rep *r)
 
 static uint64_t to_page_end(uint64_t v) { return 4096 - (v & 4095); }
 
+/* A page that holds code or page tables (kernels clear such pages when they give them another use): its changes are made known as one. See store(). */
+static char *begin_tracked(struct x86_cpu *cpu, uint64_t va, unsigned len)
+{
+    struct tcg_env *env = tcg_env_of(cpu);
+    bool alone = env->one_insn;
+    env->one_insn = true;
+    char *p = mmu_rmw_begin(env->mmu, va, len);
+    env->one_insn = alone;
+    return p;
+}
+
 /* Forward MOVS and STOS inside one page of 32- or 64-bit flat-limit addresses: elements done, 0 when that is not possible. */
 static uint64_t bulk(struct x86_cpu *cpu, const struct rep *r, uint64_t count)
 {
@@ -109,7 +120,10 @@ static uint64_t bulk(struct x86_cpu *cpu, const struct rep *r, uint64_t count)
     }
     char *from = r->kind == REP_MOVS ? mmu_probe(x86_mmu(cpu), s, (unsigned)len, MMU_READ) : NULL;
     char *to = mmu_probe(x86_mmu(cpu), d, (unsigned)len, MMU_WRITE);
-    if (!to || (r->kind == REP_MOVS && !from))
+    bool tracked = !to;
+    if (r->kind == REP_MOVS && !from)
+        return 0;
+    if (tracked && !(to = begin_tracked(cpu, d, (unsigned)len)))
         return 0;
     uint64_t k = n;
     if (r->kind == REP_MOVS) {
@@ -125,6 +139,8 @@ static uint64_t bulk(struct x86_cpu *cpu, const struct rep *r, uint64_t count)
             for (char *p = to; k--; p += r->size)
                 memcpy(p, &v, r->size);
     }
+    if (tracked)
+        mmu_rmw_end(x86_mmu(cpu), (unsigned)len);
     put(cpu, r, X86_RDI, cpu->regs[X86_RDI] + len);
     put(cpu, r, X86_RCX, cpu->regs[X86_RCX] - n);
     return n;
@@ -135,6 +151,7 @@ uint64_t helper_rep(struct x86_cpu *cpu, uint64_t what, uint64_t u1, uint64_t u2
     struct rep r = { .kind = what & 15, .size = what >> 4 & 15, .as = what >> 8 & 15, .seg = what >> 12 & 15, .rep = what >> 16 & 1, .repne = what >> 17 & 1 };
     r.mask = r.as == 2 ? 0xffff : r.as == 4 ? 0xffffffff : ~0ull;
     bool step = (cpu->rflags & RF_TF) || (cpu->dr[7] & 0xff);
+    cpu->rep_more = false;
     if (r.rep && !(cpu->regs[X86_RCX] & r.mask))
         return 0;
     if (r.kind == REP_INS || r.kind == REP_OUTS)
@@ -151,7 +168,10 @@ uint64_t helper_rep(struct x86_cpu *cpu, uint64_t what, uint64_t u1, uint64_t u2
         if (!(cpu->regs[X86_RCX] & r.mask))
             return 0;
         if (step || ((n || !(budget & 63)) && __atomic_load_n(&tcg_env_of(cpu)->poll, __ATOMIC_RELAXED)))
-            return 1;
+            break;
     }
+    cpu->rep_more = true;
+    if (step)
+        cpu->rflags |= RF_RF;
     return 1;
 }

@@ -145,6 +145,7 @@ static unsigned dr_number(struct x86_cpu *cpu, unsigned n)
     if (cpu->dr[7] & 0x2000) {                     /* GD: debug registers are guarded */
         x86_record_db(cpu, 0);
         cpu->dr[6] |= 0x2000;
+        cpu->exc_rf = true;
         x86_raise_recorded(cpu);
     }
     return n == 4 || n == 5 ? n + 2 : n;
@@ -265,11 +266,13 @@ uint64_t helper_int_n(struct x86_cpu *cpu, uint64_t vector, uint64_t next, uint6
 
 /*
  * After an instruction under TF or with breakpoints (ir_setpc(next) before, ir_exit after): single step, watched data. MOV SS and POP SS hold
- * both off. how: 1 RF stays (IRET: it is for the next instruction), 2 TF was set when the instruction began.
+ * both off. how: 1 RF stays (IRET: it is for the next instruction), 2 TF was set when the instruction began. next: where it ends unless it
+ * branches: DEBUGCTL.BTF wants traps for branches alone.
  */
-uint64_t helper_single_step(struct x86_cpu *cpu, uint64_t how, uint64_t unused1, uint64_t unused2)
+uint64_t helper_single_step(struct x86_cpu *cpu, uint64_t how, uint64_t next, uint64_t unused)
 {
-    uint32_t bits = (how & 2 ? 0x4000 : 0) | (uint32_t)(cpu->dr[4] & 15);
+    bool trap = (how & 2) && !((cpu->debugctl & DEBUGCTL_BTF) && cpu->rip == next);
+    uint32_t bits = (trap ? 0x4000 : 0) | (uint32_t)(cpu->dr[4] & 15);
     if (!(how & 1))
         cpu->rflags &= ~(uint64_t)RF_RF;
     if (cpu->ss_shadow || cpu->exc_pending)

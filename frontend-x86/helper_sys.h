@@ -71,6 +71,7 @@ uint64_t helper_write_cr2(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_read_dt(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_arpl(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_lmsw(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_rsm(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_vmrun(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_vmload(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_invlpga(struct x86_cpu *, uint64_t, uint64_t, uint64_t);

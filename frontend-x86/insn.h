@@ -90,6 +90,8 @@ struct x86_insn {
 enum x86_status { X86_OK, X86_TRUNC /* more bytes needed: n was too small */, X86_BAD /* #UD */, X86_TOOLONG /* > 15 bytes: #GP(0) */ };
 
 /* Decode at most n bytes at p. On OK insn is filled. On BAD insn->len holds the bytes looked at. Features are not checked here. */
+struct x86_cpu;
+enum x86_status x86_decode_at(struct x86_cpu *, uint64_t pc, struct x86_insn *);      /* what is at CS:PC now; touches nothing (frontend.c) */
 enum x86_status x86_decode(struct x86_insn *, const uint8_t *p, unsigned n, enum x86_mode);
 /* Intel syntax as capstone prints it where that is sane: "add rax, qword ptr [rbx + rcx*8 + 0x10]". pc: address of the instruction. */
 int x86_disas(const struct x86_insn *, uint64_t pc, char *out, size_t len);

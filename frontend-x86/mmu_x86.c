@@ -89,6 +89,11 @@ static void convert(const struct x86_cpu *c, const struct x86_walk *w, struct mm
     out->page_bits = w->page_bits;
     out->global = w->g;
     out->n_entries = w->n;
+    if (x86_sees_smram(c)) {                       /* the hole breaks large pages and what has no tables: not remembered */
+        out->page_bits = c->cr0 & CR0_PG ? PAGE_BITS : 0;
+        out->n_entries = 0;
+        return;
+    }
     out->entry_size = w->entry_size;
     out->context = context(c);
     for (unsigned i = 0; i < w->n; i++) {
@@ -108,12 +113,13 @@ static struct aspace *memory(const struct x86_cpu *c)
 }
 
 /* CR3's table address and PCID in X86_PHYS_BITS bits, above them PKRU's number, the control bits that change how entries are read, and the format;
-   bit 63 keeps paging-on roots away from 0. An SVM guest's format is part of its context (svm_tlb.c). */
+   bit 62 says that SMRAM is seen, bit 63 keeps paging-on roots away from 0. An SVM guest's format is part of its context (svm_tlb.c). */
 static uint64_t op_root(void *opaque)
 {
     const struct x86_cpu *c = opaque;
+    uint64_t smram = x86_sees_smram(c) ? BIT(62) : 0;
     if (!(c->cr0 & CR0_PG) && !svm_nested(c))
-        return 0;
+        return smram;
     if (c->svm.guest)
         return svm_root(c);
     uint64_t format = c->efer & EFER_LMA ? (c->cr4 & CR4_LA57 ? 4 : 3) : c->cr4 & CR4_PAE ? 2 : c->cr4 & CR4_PSE ? 1 : 0;
@@ -122,7 +128,7 @@ static uint64_t op_root(void *opaque)
         addr |= (uint64_t)c->vcpu->id << 40;
     if ((c->efer & EFER_LMA) && !(c->cr4 & CR4_PCIDE))
         addr &= PAGE_MASK;
-    return BIT(63) | format << 59 | (uint64_t)control_bits(c) << 53 | (uint64_t)x86_pkru_id(c) << X86_PHYS_BITS | addr;
+    return BIT(63) | smram | format << 59 | (uint64_t)control_bits(c) << 53 | (uint64_t)x86_pkru_id(c) << X86_PHYS_BITS | addr;
 }
 
 /* -d mmu. A walk leaves the guest's FPU saved (softmmu/access.c), so ordinary C may be called. A root is told at its first walk. */

@@ -18,7 +18,7 @@ void x86_record(struct x86_cpu *cpu, unsigned vector)
     cpu->exc_soft = 0;
     cpu->exc_error = 0;
     cpu->exc_next_rip = 0;
-    cpu->exc_bad_va = false;
+    cpu->exc_bad_va = cpu->exc_rf = false;
 }
 
 void x86_record_err(struct x86_cpu *cpu, unsigned vector, uint32_t err)

@@ -19,7 +19,6 @@ static void walk_slow(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
 
     do {
         again = false;
-        cacheable = true;
         w = (struct mmu_walk){ 0 };
         seq = __atomic_load_n(&sh->drop_seq, __ATOMIC_ACQUIRE);
         m->stats.walks++;
@@ -28,6 +27,7 @@ static void walk_slow(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
         mmu_walking = false;
         if (r)
             m->ops->raise(m->cpu);
+        cacheable = w.n_entries || w.page_bits == 64;
         *gpa = w.gpa & PAGE_MASK;
         *perm = w.perm[mode];
         /* A table is tracked before its contents are believed: walk again when one was not. */
@@ -48,7 +48,7 @@ static void walk_slow(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
                 settle_locked(sh);
         } else {
             again = cacheable;
-            sh->uncached |= !cacheable;
+            sh->uncached |= !cacheable && w.page_bits;
         }
         mmu_unlock(sh);
     } while (again && ++tries < 8);
@@ -79,7 +79,7 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
     /* Install from the shadow only: what is not in it (any more) would not be dropped. */
     mmu_lock(m->sh);
     if (shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && gpa == x->gpa && (r = run_find(m->sh, gpa)) && (perm & perm_for(acc)))
-        tlb_fill(m->cur, m->id, va, mode, perm, r, gpa);
+        tlb_install(m, va, mode, perm, r, gpa);
     mmu_unlock(m->sh);
 }
 

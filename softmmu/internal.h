@@ -142,6 +142,7 @@ struct mmu {
     struct mem_region *regions; unsigned n_regions; uint64_t *regions_live;
     uint64_t seen; bool outside; uint32_t *poll;      /* settle.c */
     struct { struct xlat x; unsigned off; } rmw;      /* mmu_rmw_begin .. _end */
+    struct { struct tlb_entry *e; unsigned i; } tiny[MMU_TINY_MOST]; unsigned n_tiny, at_tiny;      /* mmu_set_tiny: what is filled, oldest first */
     union counters stats;
 };
 
@@ -266,6 +267,24 @@ static inline void tlb_fill(struct space *s, unsigned v, gva_t va, unsigned mode
     t[i].tag_w = w ? va & PAGE_MASK : tlb_invalid(i);
     if (w)
         hint_add(&r->hint[page], i);
+}
+
+/* The same for the page's own vCPU, which may have been given a tiny TLB: then the oldest page goes, and now and then the descriptors. */
+static inline void tlb_install(struct mmu *m, gva_t va, unsigned mode, unsigned perm, struct ram_run *r, gpa_t gpa)
+{
+    if (unlikely(m->n_tiny) && m->cur->tlb[m->id][mode]) {
+        unsigned at = m->at_tiny++ % m->n_tiny, i = m->tiny[at].i;
+        struct tlb_entry *e = m->tiny[at].e;
+        if (e) {
+            __atomic_store_n(&e->tag_r, tlb_invalid(i), __ATOMIC_RELAXED);
+            __atomic_store_n(&e->tag_w, tlb_invalid(i), __ATOMIC_RELAXED);
+        }
+        if (m->at_tiny % 8 == 0)
+            regions_drop_own(m, 0);
+        m->tiny[at].i = tlb_index(va);
+        m->tiny[at].e = &m->cur->tlb[m->id][mode][tlb_index(va)];
+    }
+    tlb_fill(m->cur, m->id, va, mode, perm, r, gpa);
 }
 
 /* mmu.c */

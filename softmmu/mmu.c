@@ -22,6 +22,8 @@ static void tlb_reset(struct tlb_entry *t)
     }
 }
 
+void mmu_set_tiny(struct mmu *m, unsigned n) { m->n_tiny = MIN(n, MMU_TINY_MOST); }
+
 static struct tlb_entry *tlb_new(void)
 {
     struct tlb_entry *t = xzalloc(sizeof(*t) * TLB_ENTRIES);

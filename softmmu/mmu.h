@@ -22,7 +22,7 @@ enum { MP_R = 1, MP_W = 2, MP_X = 4 };   /* permissions of one mode on one page 
 /* What a guest walk found. Entries are listed from the root (level n_entries-1) to the leaf (0). */
 struct mmu_walk {
     gpa_t gpa;                       /* of the 4 KiB page that holds va */
-    unsigned page_bits;              /* size of the guest mapping: 12, 21, 22, 30; 64 when paging is off */
+    unsigned page_bits;              /* size of the guest mapping: 12, 21, 22, 30; 64 when paging is off. Without entries: not to be kept; 0: holds for this root */
     uint8_t perm[MMU_MODES];         /* MP_ bits, all levels combined, by mode; W only if the dirty bit is (now) set */
     bool global;
     unsigned n_entries;
@@ -68,6 +68,10 @@ void mmu_set_mode(struct mmu *);                    /* [regs] privilege or AC ch
 void mmu_flush_all(struct mmu *);                   /* control bits changed that alter the meaning of entries (WP, SMEP, SMAP, NXE, PSE, PAE, PKE) or memory map changed */
 void mmu_drop_context(struct mmu *, unsigned context);      /* what a context rests on (tables that are not tracked) has changed */
 void mmu_flush_page(struct mmu *, gva_t va);        /* INVLPG: entries are coherent, so only what is not tracked is dropped */
+
+/* Stress: the TLB keeps at most N pages (up to MMU_TINY_MOST; 0: as many as it has entries). */
+#define MMU_TINY_MOST 16
+void mmu_set_tiny(struct mmu *, unsigned n);
 
 /* ---- accesses; size 1..8 bytes (mem: any), any alignment; faults go to ops->raise ---- */
 /* [regs] Fast refill: host address for va if the page is plain RAM reachable now (installing it in the TLB), else NULL and nothing happened.

@@ -83,7 +83,7 @@ void *mmu_refill(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
     if (m->cur->tlb[m->id][m->mode] && shadow_xlat(m->sh, m->cur, va, m->mode, &gpa, &perm) && (perm & perm_for(acc))) {
         struct ram_run *r = run_find(m->sh, gpa);
         if (r && (acc != MMU_WRITE || (!r->rom && !__atomic_load_n(&r->track[(gpa - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))) {
-            tlb_fill(m->cur, m->id, va, m->mode, perm, r, gpa);
+            tlb_install(m, va, m->mode, perm, r, gpa);
             m->stats.tlb_refills++;
             res = r->host + (gpa - r->start) + (va & (PAGE_SIZE - 1));
         }

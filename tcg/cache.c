@@ -149,6 +149,8 @@ unsigned tcg_max_insns(struct tcg *t, uint64_t pc, unsigned max)
     unsigned n = t->lost[i].pc == pc ? t->lost[i].n : 0;
     int64_t last = t->lost[i].ns;
     tcg_unlock(t);
+    if (unlikely(t->random) && tcg_random(t, 4))
+        max = 1 + tcg_random(t, MIN(max, 16u));
     if (n < LOST_SHORT || now_ns() - last > LOST_NS)
         return max;
     return n < LOST_SINGLE ? MIN(max, SHORT_BLOCK) : 1;

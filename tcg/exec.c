@@ -135,6 +135,7 @@ static bool ready(struct tcg_env *env)
     if (pending & VCPU_WORK) {                     /* something outside changed how memory is seen (A20) */
         vcpu_clear_pending(env->vcpu, VCPU_WORK);
         mmu_flush_all(env->mmu);
+        mmu_set_root(env->mmu);
     }
     if (env->fe->deliver(tcg_cpu(env)))
         return true;

@@ -162,7 +162,7 @@ static void link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
 {
     struct tcg *t = env->tcg;
     struct tb_exit *e = &from->exits[n];
-    if (from->key.mode != dest->key.mode || from->key.cs_base != dest->key.cs_base)
+    if (from->key.mode != dest->key.mode || from->key.cs_base != dest->key.cs_base || (unlikely(t->random) && !tcg_random(t, 4)))
         return;
     tcg_lock(t);
     if (!from->valid || !dest->valid) {            /* asked under the lock: DMA invalidates from another thread */
@@ -224,7 +224,7 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         }
         if (r == TCG_EXIT_POLL || r == TCG_EXIT_REASON || r == TCG_EXIT_UNWIND || flushes != env->tcg->flush_count)
             return r == TCG_EXIT_SITE ? TCG_EXIT_LOOKUP : r;
-        if (r == TCG_EXIT_LOOKUP ? pending(env) : env->poll)
+        if ((r == TCG_EXIT_LOOKUP ? pending(env) : env->poll) || (unlikely(env->tcg->random) && !tcg_random(env->tcg, 8)))
             return TCG_EXIT_POLL;
         if (env->step_key || env->alone)
             return r;

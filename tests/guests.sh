@@ -109,6 +109,27 @@ xen() {
 xen 1
 if [ "${SOAK:-}" = 1 ]; then xen 2; else skip xen_2 "half a minute more (SOAK=1 runs it)"; fi
 
+# A second, paravirtual domain: the first starts it with Debian's toolstack and lends it the machine's disk; console and disk are shared rings.
+domu() {
+    if ! tests/guest/mkxen.sh >"$work/mkxen.log" 2>&1; then
+        skip xen_domu "no toolstack: $(tail -n 1 "$work/mkxen.log")"
+        return
+    fi
+    cat "$guest/initrd-generic.gz" "$guest/initrd-xen.gz" >"$work/initrd-domu.gz"
+    run xen_domu 150 -m 1024 -kernel "$guest/xen.elf" -append "console=com1 com1=115200,8n1 no-real-mode" \
+        -initrd "$guest/vmlinuz-generic console=hvc0 panic=-1 duet.nonet duet.run=xen_domu.sh,$work/initrd-domu.gz" \
+        -drive "file=$work/disk.img,if=virtio,format=raw,snapshot=on"
+    for fact in paravirtual disk forks memory; do
+        grep -aq "^domu $fact yes" "$work/xen_domu"
+        verdict "xen_domu/$fact" $? "$(grep -a "^domu" "$work/xen_domu" | tail -n 1)"
+    done
+    grep -aq "^domu wrote $(seq 1 200000 | md5sum | cut -c1-32)" "$work/xen_domu"
+    verdict xen_domu/disk_of_the_first $? "$(grep -a '^domu wrote' "$work/xen_domu")"
+    [ $status = 0 ] && grep -aq 'DUET-RESULT: ok xen_domu.sh' "$work/xen_domu"
+    verdict xen_domu/end $? "status $status; $(tail -n 1 "$work/xen_domu.err")"
+}
+if [ "${SOAK:-}" = 1 ]; then domu; else skip xen_domu "a minute more (SOAK=1 runs it)"; fi
+
 # ---- memtest86+: two passes of all tests but the last, which waits for minutes whether bits fade ----
 
 memtest() {

@@ -45,7 +45,7 @@ bare litmus_2 2 litmus64
 bare litmus_4 4 litmus64
 
 for unit in "$top"/build/tsan/tests/*; do
-    case $unit in *.d | */gen_exec | */x64_random) continue ;; esac         # the last two: a thread, for long
+    case $unit in *.d | */gen_exec | */gen_system | */walk_softmmu | */x64_random) continue ;; esac         # one thread, for long
     timeout -k 5 "$(limit 120)" "$unit" >"$work/unit_$(basename "$unit")" 2>&1 </dev/null
     status=$?
     clean "unit_$(basename "$unit")" 0

@@ -5,6 +5,7 @@
 #include "vmm/accel.h"
 #include "core/log.h"
 #include "kvm/kvm.h"
+#include "softmmu/mmu.h"
 #include "vmm/engines.h"
 #include "vmm/lockstep.h"
 #include "vmm/words.h"
@@ -25,6 +26,24 @@ static int take_irqchip(struct options *o, const char *what, const char *val)
     return words_check_value(what, val, valid);
 }
 
+/* What tests ask of the translator. */
+static int take_stress(struct options *o, const char *opt, const struct words *w)
+{
+    static const char *const keys[] = { "one-insn-per-tb", "cache-kib", "tlb", "random", NULL };
+    struct tcg_stress *s = &o->stress;
+
+    for (unsigned i = 0; i < w->n; i++) {
+        const char *key = w->key[i], *val = w->val[i];
+        int ret = !strcmp(key, "one-insn-per-tb") ? words_bool("-accel tcg,one-insn-per-tb", val, &s->one_insn)
+                : !strcmp(key, "cache-kib") ? words_number("-accel tcg,cache-kib", val, 144, 512 << 10, &s->cache_kib)
+                : !strcmp(key, "tlb") ? words_number("-accel tcg,tlb", val, 1, MMU_TINY_MOST, &s->tlb)
+                : !strcmp(key, "random") ? words_number("-accel tcg,random", val, 1, UINT32_MAX, &s->seed) : words_unknown(opt, key, keys);
+        if (ret)
+            return ret;
+    }
+    return 0;
+}
+
 int accel_take(struct options *o, const char *opt, char *arg)
 {
     static const char *const keys[] = { "kernel-irqchip", "emulated", NULL };
@@ -33,6 +52,8 @@ int accel_take(struct options *o, const char *opt, char *arg)
     if (words_split(&w, arg, opt) || words_check_value(opt, w.head, names))
         return -EINVAL;
     o->accel = w.head;
+    if (!strcmp(w.head, "tcg"))
+        return take_stress(o, opt, &w);
     if (w.n && strcmp(w.head, "kvm"))
         return words_unknown(opt, w.key[0], (const char *const[]){ NULL });
     for (unsigned i = 0; i < w.n; i++) {

@@ -13,7 +13,10 @@
 #define CODE_CACHE_SIZE (512u << 20)
 
 static struct x86_cpuid model;
+static struct tcg_stress stress;
 static struct tcg *the_tcg;                        /* one machine a process */
+
+void engine_tcg_stress(const struct tcg_stress *s) { stress = *s; }
 
 int engine_tcg_init(struct vm *vm, bool interp)
 {
@@ -21,8 +24,12 @@ int engine_tcg_init(struct vm *vm, bool interp)
         return -EINVAL;
     model.cores = vm->topology.cores;
     model.threads = vm->topology.threads;
-    the_tcg = tcg_new(&x86_frontend, &x64_backend, vm->mem, CODE_CACHE_SIZE, interp);
-    return the_tcg ? 0 : -ENOMEM;
+    the_tcg = tcg_new(&x86_frontend, &x64_backend, vm->mem, stress.cache_kib ? stress.cache_kib << 10 : CODE_CACHE_SIZE, interp);
+    if (!the_tcg)
+        return -ENOMEM;
+    the_tcg->max_insns = stress.one_insn ? 1 : the_tcg->max_insns;
+    the_tcg->random = stress.seed * 0x9e3779b97f4a7c15ull;
+    return 0;
 }
 
 struct tcg *engine_tcg_last(void) { return the_tcg; }
@@ -44,6 +51,7 @@ int engine_tcg_vcpu(struct tcg *tcg, struct vcpu *v)
     env->mmu = mmu_new(cpu, &x86_mmu_ops, v->vm->mem, tcg_peer_mmu(env), &env->tlb, env->code_gen);
     if (!env->mmu)
         return -ENOMEM;
+    mmu_set_tiny(env->mmu, stress.tlb);
     tcg_watch_code(env);
     x86_reset(cpu);
     tcg_state_changed(env);

@@ -6,6 +6,9 @@
 #include "kvm/kvm.h"
 
 struct tcg;
+/* Ways to make the translator's life hard, for tests (-accel tcg,...). Zeros: none. */
+struct tcg_stress { bool one_insn; unsigned cache_kib, tlb, seed; };
+void engine_tcg_stress(const struct tcg_stress *);         /* before the engine's init */
 extern const struct engine tcg_engine, interp_engine;
 
 /* On the vCPU's thread, at rest: blocks and shadow tables go, as anything may have been written meanwhile, and if it is one of these two, that engine

@@ -123,6 +123,7 @@ static int run(struct run *r)
 static int start(struct run *r)
 {
     char why[sizeof(r->vm->accel_why)];
+    engine_tcg_stress(&r->opt->stress);
     const struct engine *engine = accel_choose(r->opt, why, sizeof(why));
     struct vm *vm = r->vm = engine ? vm_new(engine, r->opt->clock_by_access ? clock_new_manual() : clock_new_real()) : NULL;
 

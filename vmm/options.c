@@ -525,8 +525,9 @@ static int take_version(struct options *o, const char *opt, char *arg)
 static const struct option_row rows[] = {
     { "M", "pc", "machine", machine_take },
     { "machine", "pc[,accel=ENGINE][,kernel-irqchip=on|split|off]", "same as -M", machine_take },
-    { "accel", "tcg|interp|auto|kvm[,kernel-irqchip=on|split|off][,emulated=on]",
-      "engine that runs the guest's instructions; emulated: take a slow KVM too", accel_take },
+    { "accel", "tcg|interp|auto|kvm[,kernel-irqchip=on|split|off][,emulated=on]"
+      "[,one-insn-per-tb=on][,cache-kib=N][,tlb=N][,random=SEED]",
+      "engine that runs the guest's instructions; emulated: take a slow KVM too; the last four make tcg's life hard", accel_take },
     { "lockstep", "tcg,interp[,blocks=on]|interp,tcg|tcg,kvm|interp,kvm",
       "both engines run the guest, instruction by instruction, up to the first difference (exit status 1); blocks: tcg runs on in between", take_lockstep },
     { "cpu", "MODEL[,+F][,-F][,F=on|off][,vendor=V]...|help", "CPU model and features", cpu_take },

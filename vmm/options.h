@@ -5,6 +5,7 @@
 #ifndef VMM_OPTIONS_H
 #define VMM_OPTIONS_H
 #include "core/types.h"
+#include "vmm/engines.h"
 
 #define OPT_MAX 16
 #define OPT_SERIALS 2
@@ -27,6 +28,7 @@ struct options {
     const char *accel, *cpu, *kernel, *initrd, *append, *bios, *log_path;
     int kernel_irqchip;                         /* enum kvm_chips */
     const char *lockstep;                       /* -lockstep A,B: the leading engine, B follows; NULL: one engine */
+    struct tcg_stress stress;                   /* -accel tcg,... */
     bool kvm_emulated;                          /* -accel kvm takes a KVM without hardware assistance too */
     uint64_t ram_size;
     unsigned cpus, sockets, cores, threads;     /* 0: not given */

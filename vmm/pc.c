@@ -30,6 +30,7 @@
 #include "hw/virtio/virtio_rng.h"
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
+#include "vmm/engines.h"
 #include "vmm/kvm_chips.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -51,6 +52,7 @@ struct pc {
     struct vm *vm;
     const struct options *opt;
     uint64_t below_4g, above_4g;
+    struct region smram;
     struct region ram, ram_high, vga_hole, rom, rom_high;
     struct acpi_blob acpi;
     struct boot boot;
@@ -82,6 +84,30 @@ static void set_a20(void *opaque, int n, int level)
         c->a20_off = !level;
         vcpu_set_pending(vm->vcpus[i], VCPU_WORK);
     }
+}
+
+/* SMRAM is opened (bit 0) or enabled (bit 1): the same. */
+static void set_smram(void *opaque, int bit, int level)
+{
+    struct vm *vm = opaque;
+
+    for (int i = 0; i < vm->n_vcpus; i++) {
+        struct x86_cpu *c = vm->vcpus[i]->cpu;
+        uint8_t v = (uint8_t)((c->smram & ~(1u << bit)) | (unsigned)level << bit);
+        if (c->smram == v)
+            continue;
+        c->smram = v;
+        vcpu_set_pending(vm->vcpus[i], VCPU_WORK);
+    }
+}
+
+/* Firmware knows one handler, that of the first processor. */
+static void set_smi(void *opaque, int n, int level)
+{
+    struct vm *vm = opaque;
+
+    if (level)
+        vcpu_set_pending(vm->vcpus[0], VCPU_SMI);
 }
 
 /* ---- host resources ---- */
@@ -174,6 +200,10 @@ static int add_ram(struct pc *pc)
     }
     pc->vga_hole = (struct region){ .kind = REGION_IO, .name = "vga hole" };      /* no card: reads ones */
     as_add(mem, &pc->vga_hole, 0xa0000, 0x20000);
+    if (pc->below_4g >= 0xc0000) {
+        as_add_alias(mem, &pc->smram, "smram", &pc->ram, 0xa0000, X86_SMRAM_ALIAS | 0xa0000, 0x20000);
+        pc->smram.cpu_only = true;
+    }
     return 0;
 }
 
@@ -323,7 +353,8 @@ static void add_board(struct pc *pc)
     pci_bus_connect_msi(pc->pci, kvm_models_msi, c);
     pc->bridge = i440fx_new(vm, pc->pci, mem, &pc->ram, &pc->rom);
     piix3_new(vm, pc->pci, gsi);
-    pc->pm = pm_new(vm, pc->pci, io, gsi[9], (struct irq){ 0 });
+    i440fx_connect_smram(pc->bridge, (struct irq){ set_smram, vm, 0 }, (struct irq){ set_smram, vm, 1 });
+    pc->pm = pm_new(vm, pc->pci, io, gsi[9], vm->engine == &kvm_engine ? (struct irq){ 0 } : (struct irq){ set_smi, vm, 0 });
 
     c->hpet = hpet_new(vm, mem, gsi);
     c->pit = pit_new(vm, io, hpet_pit_irq(c->hpet));

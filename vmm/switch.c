@@ -78,6 +78,8 @@ static int can_move(struct vm *vm, const struct engine *to, char *why, size_t le
 
     if (to == &kvm_engine && ((c->efer & EFER_SVME) || c->svm.guest))
         snprintf(why, len, "the guest uses SVM, whose state cannot be carried to KVM");
+    else if (to == &kvm_engine && c->smm)
+        snprintf(why, len, "the processor is in system management mode");
     else
         return 0;
     return -EBUSY;
@@ -205,7 +207,7 @@ int switch_engine(struct vm *vm, const struct options *opt, const char *name, ch
         return -EINVAL;
     }
     if (vm->n_vcpus > 1) {
-        snprintf(why, len, "a machine of several CPUs runs under tcg only");
+        snprintf(why, len, "a machine of several CPUs stays with its engine");
         return -ENOTSUP;
     }
     if (to == &kvm_engine && !home_of(to)->cpu && (ret = kvm_would_do(opt->kvm_emulated || !strcmp(name, take_slow), why, len)) < 0)

@@ -14,6 +14,8 @@
 enum { X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI, X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15 };
 enum { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_LDTR, X86_TR, X86_SEGS };
 
+#define X86_PHYS_BITS 46      /* physical address width told to the guest */
+
 struct x86_seg { uint64_t base; uint32_t limit; uint32_t attr; uint16_t sel; uint16_t pad; uint32_t pad2; };
 
 enum { /* vectors */
@@ -69,6 +71,8 @@ enum { /* vectors */
 #define CR4_SMEP 0x100000u
 #define CR4_SMAP 0x200000u
 #define CR4_PKE 0x400000u
+#define DEBUGCTL_LBR 1u
+#define DEBUGCTL_BTF 2u
 #define EFER_SCE 1u
 #define EFER_LME 0x100u
 #define EFER_LMA 0x400u
@@ -127,6 +131,9 @@ struct x86_pmu {
     struct timer *timer;                /* the overflow that comes first; made when first wanted */
 };
 
+/* The OUT that an SMI follows: size 0, none. end: the run loop has yet to step over it. */
+struct x86_io_smi { uint64_t rip; uint16_t port; uint8_t size; bool end; };
+
 struct x86_cpu {
     uint64_t regs[16];
     uint64_t rip;                       /* guest view (offset in CS) */
@@ -148,6 +155,9 @@ struct x86_cpu {
     bool nmi_masked;
     bool a20_off;
     uint32_t smbase;
+    bool smm;                           /* in system management mode */
+    uint8_t smram;                      /* what the board says: bit 0 open to everybody, bit 1 shown in system management mode */
+    struct x86_io_smi io_smi;
     /* fault being raised: recorded by x86_fault, delivered by the run loop */
     bool exc_pending;
     uint8_t exc_vector; bool exc_has_error; uint8_t exc_soft;   /* 1 INT3, INTO; 2 INT n: pushes the next rip */
@@ -156,6 +166,8 @@ struct x86_cpu {
     bool ss_shadow;                     /* MOV SS / POP SS: debug traps too are held off for the next instruction */
     bool exc_bad_va;                    /* the #GP(0) recorded is for a non-canonical address: #SS(0) when the access was one to the stack */
     bool exc_ext;                       /* EXT bit of error codes: an event not caused by software is being delivered */
+    bool exc_rf;                        /* a #DB that is a fault with RF in its frame: general detect */
+    bool rep_more;                      /* a repeated string instruction has stopped between two elements */
     bool x87_wait;                      /* a waiting instruction has met an error with CR0.NE clear */
     uint32_t x87_ignored;               /* it runs now although (IGNNE#): BIT(16) and the control word to be restored */
     bool wait_sipi;                     /* INIT has happened: only SIPI starts this processor */
@@ -182,6 +194,14 @@ static inline bool x86_code64(const struct x86_cpu *c) { return (c->efer & EFER_
 static inline bool x86_vm86(const struct x86_cpu *c) { return (c->rflags & RF_VM) != 0; }
 /* Virtual-8086 mode with the virtual interrupt flag (SDM vol. 3 ch. 20.3). */
 static inline bool x86_vme(const struct x86_cpu *c) { return x86_vm86(c) && (c->cr4 & CR4_VME) && (c->rflags & RF_IOPL) != RF_IOPL; }
+
+/* SMRAM lies behind the VGA hole at A0000h..BFFFFh. Those who see it find it at an address that no page table can name. */
+#define X86_SMRAM_ALIAS BIT(X86_PHYS_BITS)
+static inline bool x86_sees_smram(const struct x86_cpu *c) { return ((c->smram & 1) || (c->smm && (c->smram & 2))) && !c->svm.guest; }
+static inline gpa_t x86_smram_at(const struct x86_cpu *c, gpa_t gpa)
+{
+    return gpa - 0xa0000 < 0x20000 && x86_sees_smram(c) ? gpa | X86_SMRAM_ALIAS : gpa;
+}
 
 /* ---- page walk (x86/walk.c): every paging mode; SDM vol. 3 ch. 4 ---- */
 struct x86_walk {

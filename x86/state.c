@@ -58,7 +58,8 @@ static void reset_core(struct x86_cpu *c)
     c->cpl = 0;
     c->intr_shadow = c->nmi_masked = c->x87_wait = false;
     c->x87_ignored = 0;
-    c->exc_pending = false;
+    c->exc_pending = c->smm = false;
+    c->io_smi = (struct x86_io_smi){ 0 };
     c->exc_delivering = 0xff;
     c->svm.guest = c->svm.exit_pending = c->svm.shadow = false;
     c->svm.gif = true;

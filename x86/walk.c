@@ -181,7 +181,7 @@ int x86_load_pdptes(struct x86_cpu *c, struct aspace *mem, uint64_t cr3)
     uint64_t e[4];
     struct format f = { .levels = 3, .entry_size = 8 };
     for (unsigned i = 0; i < 4; i++) {
-        e[i] = as_read(mem, (cr3 & 0xffffffe0u) + i * 8, 8);
+        e[i] = as_read(mem, x86_smram_at(c, (cr3 & 0xffffffe0u) + i * 8), 8);
         if ((e[i] & PTE_P) && (e[i] & reserved_bits(&f, 2, false)))
             return -1;
     }
@@ -240,6 +240,7 @@ static int walk_once(struct x86_cpu *c, struct aspace *mem, const struct tables 
         gpa_t addr = base + ((va >> bits) & index_mask) * f.entry_size;
         if (entry_place(c, mem, t, p, out, &addr))
             return -1;
+        addr = x86_smram_at(c, addr);
         e = entry_at(c, mem, t, level, addr);
         seen[level] = (struct walk_entry){ e, addr };
         if (!(e & PTE_P))
@@ -357,7 +358,8 @@ int x86_walk(struct x86_cpu *c, struct aspace *mem, gva_t va, unsigned access, b
     } else if (walk_tables(c, mem, &t, va, &p, out) || (svm_nested(c) && nest(c, mem, va, &p, out))) {
         return -1;
     }
-    if (c->a20_off)
+    if (c->a20_off && !c->smm)
         out->gpa &= ~(gpa_t)0x100000;
+    out->gpa = x86_smram_at(c, out->gpa);
     return 0;
 }

@@ -13,6 +13,7 @@ enum { PM_STS = 0, PM_EN = 2, PM_CNT = 4, PM_TMR = 8, GLB_CTL = 0x28, REG_BASE =
 enum { STS_TMR = 1, STS_GBL = 0x20, STS_PWRBTN = 0x100, STS_RTC = 0x400, STS_WAK = 0x8000, CNT_SCI_EN = 1, CNT_SLP_EN = 0x2000 };
 #define STS_ALL 0x8731
 #define APMC_EN 0x02000000u
+#define GLB_SMI_EN 1u
 
 static uint32_t pm_ticks(const struct pm *p)
 {
@@ -125,7 +126,7 @@ static void smi_write(void *opaque, uint64_t offset, uint64_t val, unsigned size
     else if (val == PM_ACPI_DISABLE)
         p->control &= (uint16_t)~CNT_SCI_EN;
     sci_update(p);
-    if (pci_config_get(&p->pci, REG_DEVACTB, 4) & APMC_EN)
+    if ((pci_config_get(&p->pci, REG_DEVACTB, 4) & APMC_EN) && (p->glb_ctl & GLB_SMI_EN))
         irq_pulse(p->smi);
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { PAM0 = 0x59, PAM_READ = 1, PAM_WRITE = 2, HOLE = 0xc0000, HOLE_SIZE = 0x40000 };
+enum { SMRAM = 0x72, D_OPEN = 0x40, D_CLS = 0x20, D_LCK = 0x10, G_SMRAME = 8 };
 
 /* Which nibble describes segment i: the high half of 0x59 is the BIOS area, then two 16 KiB segments a register. */
 static unsigned pam_bits(const struct i440fx *f, int i)
@@ -59,10 +60,31 @@ static void pam_update(struct i440fx *f)
         pam_window(&f->pam[i], pam_bits(f, i));
 }
 
+/* D_LCK closes SMRAM and locks the register until reset, but for D_CLS. */
+static void smram_update(struct i440fx *f)
+{
+    uint8_t v = f->pci.config[SMRAM];
+    if (v & D_LCK) {
+        v &= (uint8_t)~D_OPEN;
+        pci_config_set(&f->pci, SMRAM, 1, v, D_CLS);
+    }
+    irq_set(f->smram[0], (v & G_SMRAME) && (v & D_OPEN));
+    irq_set(f->smram[1], (v & G_SMRAME) != 0);
+}
+
+void i440fx_connect_smram(struct i440fx *f, struct irq open, struct irq enabled)
+{
+    f->smram[0] = open;
+    f->smram[1] = enabled;
+    smram_update(f);
+}
+
 static void i440fx_config_written(struct pci_dev *d, unsigned offset, unsigned size)
 {
     if (offset < PAM0 + 7 && offset + size > PAM0)
         pam_update(container_of(d, struct i440fx, pci));
+    if (offset <= SMRAM && offset + size > SMRAM)
+        smram_update(container_of(d, struct i440fx, pci));
 }
 
 void i440fx_open_shadow(struct i440fx *f)
@@ -75,8 +97,10 @@ void i440fx_open_shadow(struct i440fx *f)
 static void i440fx_reset(void *dev)
 {
     struct i440fx *f = dev;
+    pci_config_set(&f->pci, SMRAM, 1, 0x02, D_OPEN | D_CLS | D_LCK | G_SMRAME);
     pci_dev_reset(&f->pci);
     pam_update(f);
+    smram_update(f);
 }
 
 static void i440fx_post_load(void *dev)
@@ -84,11 +108,12 @@ static void i440fx_post_load(void *dev)
     struct i440fx *f = dev;
     pci_dev_post_load(&f->pci);
     pam_update(f);
+    smram_update(f);
 }
 
 static const struct state_row i440fx_rows[] = {
     PCI_ROWS(struct i440fx, pci), S_SKIP(struct i440fx, mem), S_SKIP(struct i440fx, ram), S_SKIP(struct i440fx, rom),
-    S_SKIP(struct i440fx, pam), S_END
+    S_SKIP(struct i440fx, pam), S_SKIP(struct i440fx, smram), S_END
 };
 
 struct i440fx *i440fx_new(struct vm *vm, struct pci_bus *bus, struct aspace *mem, struct region *ram, struct region *rom)
@@ -108,7 +133,6 @@ struct i440fx *i440fx_new(struct vm *vm, struct pci_bus *bus, struct aspace *mem
     pci_config_set(&f->pci, PAM0, 1, 0, 0x30);
     for (unsigned reg = PAM0 + 1; reg < PAM0 + 7; reg++)
         pci_config_set(&f->pci, reg, 1, 0, 0x33);
-    pci_config_set(&f->pci, 0x72, 1, 0x02, 0x78);      /* SMRAM control: stored; there is no SMRAM window */
     f->pci.config_written = i440fx_config_written;
     device_add(vm, &f->pci.dev, "i440fx", i440fx_rows, sizeof(*f), i440fx_reset);
     f->pci.dev.post_load = i440fx_post_load;

@@ -49,6 +49,8 @@ struct path { bool present, reserved, w, u, x, large; uint64_t pa, at[5], want[5
 static uint64_t entry(uint64_t at)
 {
     uint64_t v = 0;
+    if (at > RAM_SIZE - 8)                           /* a table beyond memory reads ones */
+        return size_mask(f->esize);
     memcpy(&v, ram.host + at, f->esize);
     return v;
 }
@@ -389,7 +391,7 @@ static void random_paging(const struct format *format, unsigned steps)
     teardown();
 }
 
-static unsigned steps(void) { return getenv("SOAK") ? 5000000 : 200000; }
+static unsigned steps(void) { return getenv("SOAK") ? 1000000 : 100000; }
 TEST(random_32bit) { random_paging(&formats[0], steps()); }
 TEST(random_pse) { random_paging(&formats[1], steps()); }
 TEST(random_pae) { random_paging(&formats[2], steps()); }

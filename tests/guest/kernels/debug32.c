@@ -1,0 +1,2 @@
+/* debug.h in 32-bit code without paging. */
+#include "debug.h"

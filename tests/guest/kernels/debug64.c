@@ -1,0 +1,2 @@
+/* debug.h in 64-bit code. */
+#include "debug.h"

@@ -1,0 +1,2 @@
+/* smm.h in 32-bit code without paging. */
+#include "smm.h"

@@ -1,0 +1,2 @@
+/* smm.h in 64-bit code. */
+#include "smm.h"
