@@ -84,15 +84,13 @@ static void init_of_running(void)
             pause();
         apic_write(0x310, 1 << 24);
         apic_write(0x300, 0x4500);
-        u64 at = 0;
-        for (unsigned k = 0; k < 500 && at != ticks; k++) {        /* it may take a while to come */
-            at = ticks;
-            wait_us(2000);
-        }
-        EQ(ticks, at);
+        wait_us(200);
         apic_write(0x300, 0x4608);
         while (!started)
             pause();
+        u64 at = ticks;
+        wait_us(200);
+        EQ(ticks, at);
     }
     started = n_cpus - 1;
     everywhere(send_ipis);                               /* it works as before */
