@@ -48,7 +48,8 @@ uint64_t gen_trunc(uint64_t v, unsigned size);
 /* A guest pc cut to what the instruction pointer of this operand size can hold. */
 uint64_t gen_pc(const struct x86_gen *, uint64_t pc, unsigned opsize);
 
-enum gen_access { GEN_R = 1, GEN_W = 2, GEN_RW = 3, GEN_NOCHECK = 4 };
+/* ALIGN2, 4, 8: what #AC wants, where that does not follow from the size; NOALIGN: nothing, the instruction has rules of its own. */
+enum gen_access { GEN_R = 1, GEN_W = 2, GEN_RW = 3, GEN_NOCHECK = 4, GEN_ALIGN2 = 8, GEN_ALIGN4 = 16, GEN_ALIGN8 = 32, GEN_NOALIGN = 64 };
 /* The memory operand of i, for an access of SIZE bytes: checks of limit, type and alignment are emitted (GEN_NOCHECK: none). */
 struct ir_mem gen_mem(struct x86_gen *, const struct x86_insn *, unsigned size, unsigned access);
 /* The same with OFF added to the address, no further checks. */

@@ -111,7 +111,7 @@ void gen_dtr(struct x86_gen *g, const struct x86_insn *i)
         base = gen_helper_val(g, H_read_dt, gen_const(g, idt ? 2 : 0), IR_NONE, IR_NONE);
         limit = gen_helper_val(g, H_read_dt, gen_const(g, idt ? 3 : 1), IR_NONE, IR_NONE);
     }
-    struct ir_mem m = gen_mem(g, i, base_size + 2, store ? GEN_W : GEN_R);
+    struct ir_mem m = gen_mem(g, i, base_size + 2, (store ? GEN_W : GEN_R) | GEN_ALIGN4);
     struct ir_mem m2 = gen_mem_at(g, m, 2);
     if (store) {                                       /* a fault is at the first byte that cannot be written */
         gen_helper(g, H_check_write, gen_linear(g, &m), gen_const(g, base_size + 2), IR_NONE);

@@ -390,11 +390,11 @@ uint64_t helper_iret(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, uint6
 }
 
 /* ---- loads ---- */
-/* a: segment register, b: selector, c: MOV SS or POP SS, which shadow interrupts and traps for one instruction */
-uint64_t helper_load_seg(struct x86_cpu *cpu, uint64_t seg, uint64_t sel, uint64_t shadow)
+/* a: segment register | 8 for MOV SS and POP SS, which shadow interrupts and traps for one instruction; b: selector */
+uint64_t helper_load_seg(struct x86_cpu *cpu, uint64_t seg, uint64_t sel, uint64_t unused)
 {
-    x86_load_seg(cpu, (unsigned)seg, (uint32_t)sel);
-    if (shadow)
+    x86_load_seg(cpu, seg & 7, (uint32_t)sel);
+    if (seg & 8)
         cpu->intr_shadow = cpu->ss_shadow = true;
     return 0;
 }

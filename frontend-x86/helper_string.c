@@ -25,6 +25,8 @@ static uint64_t address(struct x86_cpu *cpu, const struct rep *r, unsigned seg, 
     }
     if (cpu->dr[7] & 0xff)
         x86_watch(cpu, va, r->size, write);
+    if (unlikely((cpu->rflags & RF_AC) && (cpu->cr0 & CR0_AM) && cpu->cpl == 3))
+        helper_align_check(cpu, va, r->size, 0);
     return va;
 }
 

@@ -225,6 +225,14 @@ static void check_stack(struct x86_cpu *cpu, const struct x86_stack *s, unsigned
         x86_raise_err(cpu, X86_SSF, s->err | cpu->exc_ext);
 }
 
+/* #AC: for what a program does on its own stack. */
+static void align_stack(struct x86_cpu *cpu, const struct x86_stack *s, unsigned size)
+{
+    bool on = s->mode == 2 && cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->rflags & RF_AC);
+    if (unlikely(on && (stack_address(s) & (size - 1))))
+        x86_raise_err(cpu, X86_AC, 0);
+}
+
 static void watch_stack(struct x86_cpu *cpu, const struct x86_stack *s, unsigned size, bool write)
 {
     if (unlikely(cpu->dr[7] & 0xff))
@@ -235,6 +243,7 @@ void x86_push(struct x86_cpu *cpu, struct x86_stack *s, unsigned size, uint64_t 
 {
     s->sp = (s->sp & ~s->mask) | ((s->sp - size) & s->mask);
     check_stack(cpu, s, size);
+    align_stack(cpu, s, size);
     x86_st(cpu, stack_address(s), size, v, s->mode);
     watch_stack(cpu, s, size, true);
 }
@@ -242,6 +251,7 @@ void x86_push(struct x86_cpu *cpu, struct x86_stack *s, unsigned size, uint64_t 
 uint64_t x86_pop(struct x86_cpu *cpu, struct x86_stack *s, unsigned size)
 {
     check_stack(cpu, s, size);
+    align_stack(cpu, s, size);
     uint64_t v = x86_ld(cpu, stack_address(s), size, s->mode);
     watch_stack(cpu, s, size, false);
     s->sp = (s->sp & ~s->mask) | ((s->sp + size) & s->mask);

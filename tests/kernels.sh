@@ -15,7 +15,7 @@ run_kernel() {
     verdict "$1/$2" $? "status $status, last: $(tail -n 1 "$work/$1.$2" | cut -c1-100) $(tail -n 1 "$work/$1.$2.err")"
 }
 
-for kernel in ${KERNELS:-prot32 vme32 fpu32 fpu64 smm32 smm64 debug32 debug64 long64 paging32 paging64 wide64 pmu64 smc64 dma64 groups64 loops64 svm64 real16 exits16 exits32 exits64}; do
+for kernel in ${KERNELS:-prot32 vme32 fpu32 fpu64 smm32 smm64 debug32 debug64 align32 align64 long64 paging32 paging64 wide64 pmu64 smc64 dma64 groups64 loops64 svm64 real16 exits16 exits32 exits64}; do
     if ! make_kernel $kernel; then
         fail "$kernel" "cannot build it: $(tail -n 1 "$work/$kernel.log")"
         continue

@@ -119,6 +119,9 @@ struct x86_svm {
 #define X86_SVM_CONTEXTS 32
 struct x86_svm_context { uint64_t ncr3, bits, stamp; uint32_t asid; uint16_t id; };     /* id 0: free */
 
+/* The OUT that an SMI follows: size 0, none. end: the run loop has yet to step over it. */
+struct x86_io_smi { uint64_t rip; uint16_t port; uint8_t size; bool end; };
+
 /* Performance counters (x86/pmu.c). */
 #define X86_PMU_COUNTERS 4u
 #define X86_PMU_WIDTH 48
@@ -130,9 +133,6 @@ struct x86_pmu {
     bool halted, filter, interrupt;     /* filter: a counter counts at one level only; interrupt: owed */
     struct timer *timer;                /* the overflow that comes first; made when first wanted */
 };
-
-/* The OUT that an SMI follows: size 0, none. end: the run loop has yet to step over it. */
-struct x86_io_smi { uint64_t rip; uint16_t port; uint8_t size; bool end; };
 
 struct x86_cpu {
     uint64_t regs[16];
