@@ -30,7 +30,7 @@ endif
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 
 # build/duet is the program of the last make, whatever its mode.
-all: $(B)/duet docs/instructions.md
+all: $(B)/duet docs/instructions.md docs/cpu.md
 	@ln -sf $(MODE)/duet build/duet
 $(B)/duet: $(OBJ)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -46,6 +46,8 @@ $(B)/tests/%: tests/unit/%.c $(B)/libduet.a
 unit: $(UNIT)
 docs/instructions.md: docs/instructions.awk frontend-x86/insns.def
 	@awk -f docs/instructions.awk frontend-x86/insns.def >$@.part && mv $@.part $@
+docs/cpu.md: docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def
+	@awk -f docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def >$@.part && mv $@.part $@
 
 # Everything that building and testing take, in one place; nothing is done when it is all there.
 PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \
@@ -70,7 +72,7 @@ check: deps
 soak: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet unit
-	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress smp litmus tsan
+	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress smp litmus rewrite tsan
 # libFuzzer on the decoder and on the whole processor (interpreter against translator); FUZZ_SECONDS for each. Wants clang.
 fuzz: deps
 	@$(MAKE) --no-print-directory all unit

@@ -11,7 +11,7 @@
 #include "tcg/tcg.h"
 
 static uint8_t *area(struct tcg_env *env) { return (uint8_t *)tcg_cpu(env) + env->fe->fpu_offset; }
-static uint32_t components(struct tcg_env *env) { return *(uint32_t *)((char *)tcg_cpu(env) + env->fe->xcr0_offset) | 7; }
+static uint32_t components(struct tcg_env *env) { return (*(uint32_t *)((char *)tcg_cpu(env) + env->fe->xcr0_offset) & TCG_FPU_COMPONENTS) | 7; }
 
 static struct x64_x87 *x87_of(struct tcg_env *env) { return (struct x64_x87 *)area(env); }
 

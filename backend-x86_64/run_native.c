@@ -1,17 +1,25 @@
 /*
- * Native records for the interpreter: each distinct encoding becomes a small thunk in the code cache that loads the guest's FPU state and flags,
+ * Native records for the interpreter: each distinct encoding becomes a small thunk that loads the guest's FPU state and flags,
  * runs the one instruction with its GPR operands in r8 (reg), r9 (rm), r10 (vvvv) and memory at [rsi], and stores everything back.
  *     void thunk(env = rdi, mem = rsi, io = rdx, flags = rcx)
- * A trap of that instruction (floating-point exceptions) goes on at the thunk's tail, which saves the FPU state only. Used by one thread.
+ * A trap of that instruction (floating-point exceptions) goes on at the thunk's tail, which saves the FPU state only. Each vCPU's thread has thunks of its
+ * own, one place for each hash, in a memory of their own that is mapped twice.
  */
+#define _GNU_SOURCE
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include "backend-x86_64/x64.h"
+#include "core/alloc.h"
+#include "core/log.h"
 
 #define N_THUNKS 1024
 #define THUNK_ROOM 1024
-static struct thunk { struct ir_native n; uint8_t *code, *tail; } thunks[N_THUNKS];
-static struct thunk *running;
-static int trapped;
+struct thunk { struct ir_native n; uint8_t *code, *tail; };
+static __thread struct { struct thunk *thunk; uint8_t *rw, *rx; } own;
+static __thread struct thunk *running;
+static __thread int trapped;
 
 static uint32_t hash_native(const struct ir_native *n)
 {
@@ -26,6 +34,7 @@ static uint32_t hash_native(const struct ir_native *n)
 static void xsave_op(struct code_buf *c, unsigned digit, int32_t xcr0)
 {
     x64_mov_rm(c, 4, RAX, x64_at(R12, xcr0));
+    x64_alu_ri(c, X64_AND, 4, RAX, TCG_FPU_COMPONENTS);
     x64_alu_ri(c, X64_OR, 4, RAX, 7);
     x64_alu_rr(c, X64_XOR, 4, RDX, RDX);
     x64_rm(c, x64_wide(0xae, 8, 1), digit, x64_at(R12, 0));
@@ -81,34 +90,43 @@ uint64_t x64_native_trap(uint64_t pc, enum tcg_host_fault what)
     return (uint64_t)running->tail;
 }
 
-static struct thunk *thunk_of(struct tcg *t, const struct ir_native *n, int32_t xcr0)
+/* As with memory that runs out, there is no going on without. */
+static void open_own(void)
 {
-    struct thunk *th = &thunks[hash_native(n) % N_THUNKS];
+    int fd = memfd_create("duet-thunks", MFD_CLOEXEC);
+    size_t size = N_THUNKS * THUNK_ROOM;
+    own.rw = fd < 0 || ftruncate(fd, (off_t)size) < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    own.rx = own.rw == MAP_FAILED ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    if (own.rx == MAP_FAILED) {
+        log_error("interpreter: no executable memory of %zu KiB", size >> 10);
+        abort();
+    }
+    close(fd);
+    own.thunk = xzalloc(N_THUNKS * sizeof(struct thunk));
+}
+
+static struct thunk *thunk_of(const struct ir_native *n, int32_t xcr0)
+{
+    if (!own.thunk)
+        open_own();
+    size_t i = hash_native(n) % N_THUNKS;
+    struct thunk *th = &own.thunk[i];
     if (th->code && !memcmp(&th->n, n, sizeof *n))
         return th;
-    if (t->buf.end - t->buf.p < THUNK_ROOM) {      /* an interpreter's cache holds nothing else */
-        t->buf.p = t->blocks_start;
-        memset(thunks, 0, sizeof thunks);
-    }
-    uint8_t *at = t->buf.p;                        /* lost when the cache is flushed: so is this table (flush_count) */
-    uint8_t *tail = emit_thunk(&t->buf, n, xcr0);
+    uint8_t *at = own.rw + i * THUNK_ROOM;
+    struct code_buf buf = {.rw = own.rw, .rx_delta = own.rx - own.rw, .p = at, .end = at + THUNK_ROOM};
+    uint8_t *tail = emit_thunk(&buf, n, xcr0);
     th->n = *n;
-    th->code = at + t->buf.rx_delta;
-    th->tail = tail + t->buf.rx_delta;
+    th->code = at + buf.rx_delta;
+    th->tail = tail + buf.rx_delta;
     return th;
 }
 
 int x64_run_native(struct tcg_env *env, const struct ir_native *n, uint64_t io[5], uint32_t *flags, void *mem)
 {
-    static uint32_t flushes;
-    struct tcg *t = env->tcg;
-    if (flushes != t->flush_count) {
-        memset(thunks, 0, sizeof thunks);
-        flushes = t->flush_count;
-    }
     if (n->kind == NATIVE_FPU)
         x64_x87_hide(env);
-    running = thunk_of(t, n, (int32_t)(env->fe->xcr0_offset - env->fe->fpu_offset));
+    running = thunk_of(n, (int32_t)(env->fe->xcr0_offset - env->fe->fpu_offset));
     trapped = 0;
     uint8_t *area = (uint8_t *)tcg_cpu(env) + env->fe->fpu_offset;
     /* the C default for MXCSR is passed on the stack, above the return address */

@@ -188,6 +188,7 @@ static void emit_memory_stubs(struct code_buf *c, struct x64_stubs *s)
     x64_mov_rr(c, 8, R10, RDX);
     emit_x87_hide(c);
     x64_mov_rm(c, 4, RAX, x64_at(RSP, 8 + (int32_t)(TCG_CPU_OFFSET + the_fe->xcr0_offset)));
+    x64_alu_ri(c, X64_AND, 4, RAX, TCG_FPU_COMPONENTS);
     x64_alu_ri(c, X64_OR, 4, RAX, 7);
     x64_alu_rr(c, X64_XOR, 4, RDX, RDX);
     x64_rm(c, x64_wide(0xae, 8, 1), 5, x64_at(RSP, 8 + (int32_t)(TCG_CPU_OFFSET + the_fe->fpu_offset)));   /* xrstor64 */

@@ -120,7 +120,7 @@ static uint64_t tss64_stack(struct x86_cpu *cpu, unsigned offset)
     if (offset + 7 > cpu->seg[X86_TR].limit)
         x86_sel_fault(cpu, X86_TS, cpu->seg[X86_TR].sel);
     uint64_t sp = x86_ld(cpu, cpu->seg[X86_TR].base + offset, 8, x86_sys_mode(cpu));
-    if (!x86_canonical(sp))
+    if (!x86_canonical(cpu, sp))
         x86_raise_err(cpu, X86_SSF, cpu->exc_ext);
     return sp;
 }
@@ -136,12 +136,12 @@ static void deliver_long(struct x86_cpu *cpu, const struct event *e)
         sp = tss64_stack(cpu, 28 + g.ist * 8);
     else if (cpl < cpu->cpl)
         sp = tss64_stack(cpu, 4 + cpl * 8);
-    if (!x86_canonical(g.off))
+    if (!x86_canonical(cpu, g.off))
         x86_raise_err(cpu, X86_GP, cpu->exc_ext);
     uint64_t frame[6] = { e->error, e->ret, cpu->seg[X86_CS].sel, flags_image(cpu, e), cpu->regs[X86_RSP], cpu->seg[X86_SS].sel };
     unsigned skip = e->has_error ? 0 : 1;
     sp = (sp & ~15ull) - (6 - skip) * 8;
-    if (!x86_canonical(sp))
+    if (!x86_canonical(cpu, sp))
         x86_raise_err(cpu, X86_SSF, cpu->exc_ext);
     /* The processor pushes from the top, which decides what CR2 a fault shows. */
     for (unsigned i = 6; (sp & 4095) > 4096 - 48 && i-- > skip;)
@@ -308,16 +308,16 @@ static bool stack_access(struct x86_cpu *cpu)
     switch (i.mnem) {
     case X86I_push: case X86I_pop: case X86I_call: case X86I_ret: case X86I_pushf: case X86I_popf: case X86I_enter: case X86I_lcall: case X86I_retf:
     case X86I_iret:
-        return !x86_canonical(cpu->regs[X86_RSP]) || !x86_canonical(cpu->regs[X86_RSP] - 8);
+        return !x86_canonical(cpu, cpu->regs[X86_RSP]) || !x86_canonical(cpu, cpu->regs[X86_RSP] - 8);
     case X86I_leave:
-        return !x86_canonical(cpu->regs[X86_RBP]);
+        return !x86_canonical(cpu, cpu->regs[X86_RBP]);
     }
     return false;
 }
 
 static bool deliver_exception(struct x86_cpu *cpu)
 {
-    if (cpu->exc_bad_va && cpu->exc_delivering == 0xff && x86_code64(cpu) && x86_canonical(cpu->rip) && stack_access(cpu))
+    if (cpu->exc_bad_va && cpu->exc_delivering == 0xff && x86_code64(cpu) && x86_canonical(cpu, cpu->rip) && stack_access(cpu))
         x86_record_err(cpu, X86_SSF, 0);
     if (svm_exception(cpu))
         return true;
@@ -494,8 +494,12 @@ bool x86_deliver(void *opaque)
 {
     struct x86_cpu *cpu = opaque;
     bool on;
+    if (unlikely(__atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE) & VCPU_PMI))
+        x86_pmu_event(cpu);
     do
         on = deliver_one(cpu);
     while (on && cpu->exc_pending);
+    if (unlikely(cpu->pmu.halted) && !cpu->vcpu->halted)
+        x86_pmu_halt(cpu, false);
     return on;
 }

@@ -8,6 +8,7 @@
 #pragma GCC target("general-regs-only")
 #include "core/yield.h"
 #include "frontend-x86/helper_sys.h"
+#include "frontend-x86/mmu_x86.h"
 #include "frontend-x86/raise.h"
 #include "frontend-x86/seg.h"
 #include "tcg/env.h"
@@ -82,7 +83,7 @@ uint64_t helper_sysret(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, uin
 {
     syscall_enabled(cpu);
     uint64_t rip = size == 8 ? cpu->regs[X86_RCX] : (uint32_t)cpu->regs[X86_RCX];
-    if (cpu->cpl || (!cpu->cpuid->amd && !x86_canonical(rip)))
+    if (cpu->cpl || (!cpu->cpuid->amd && !x86_canonical(cpu, rip)))
         gp0(cpu);
     uint32_t base = cpu->star >> 48;
     if (x86_long_mode(cpu))
@@ -123,7 +124,7 @@ uint64_t helper_sysexit(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, ui
     sysenter_enabled(cpu);
     if (!(cpu->cr0 & CR0_PE) || !cs || cpu->cpl)
         gp0(cpu);
-    if (to64 && (!x86_canonical(cpu->regs[X86_RDX]) || !x86_canonical(cpu->regs[X86_RCX])))
+    if (to64 && (!x86_canonical(cpu, cpu->regs[X86_RDX]) || !x86_canonical(cpu, cpu->regs[X86_RCX])))
         gp0(cpu);
     cpu->rip = to64 ? cpu->regs[X86_RDX] : (uint32_t)cpu->regs[X86_RDX];
     cpu->regs[X86_RSP] = to64 ? cpu->regs[X86_RCX] : (uint32_t)cpu->regs[X86_RCX];
@@ -265,10 +266,15 @@ uint64_t helper_rdtscp(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, 
     return 0;
 }
 
-/* No counters are offered: any number is wrong. */
+/* Without counters any number is wrong. */
 uint64_t helper_rdpmc(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
-    gp0(cpu);
+    uint64_t v;
+    if ((cpu->cpl && !(cpu->cr4 & CR4_PCE)) || x86_rdpmc(cpu, (uint32_t)cpu->regs[X86_RCX], &v))
+        gp0(cpu);
+    cpu->regs[X86_RAX] = (uint32_t)v;
+    cpu->regs[X86_RDX] = v >> 32;
+    return 0;
 }
 
 uint64_t helper_rdpid(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
@@ -301,6 +307,33 @@ uint64_t helper_rdseed(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, 
     return ok ? v : 0;
 }
 
+/* #UD without CR4.PKE, #GP with something else than zero in ECX, for WRPKRU in EDX too. */
+static void need_pkru(struct x86_cpu *cpu, uint64_t zero)
+{
+    if (!(cpu->cr4 & CR4_PKE))
+        x86_raise(cpu, X86_UD);
+    if ((uint32_t)zero)
+        gp0(cpu);
+}
+
+uint64_t helper_rdpkru(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
+{
+    need_pkru(cpu, cpu->regs[X86_RCX]);
+    cpu->regs[X86_RAX] = (uint32_t)cpu->pkru;
+    cpu->regs[X86_RDX] = 0;
+    return 0;
+}
+
+uint64_t helper_wrpkru(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
+{
+    need_pkru(cpu, cpu->regs[X86_RCX] | cpu->regs[X86_RDX]);
+    if (cpu->pkru != (uint32_t)cpu->regs[X86_RAX]) {
+        cpu->pkru = (uint32_t)cpu->regs[X86_RAX];
+        x86_pkru_changed(cpu);
+    }
+    return 0;
+}
+
 /* CLAC 0, STAC 1 */
 uint64_t helper_set_ac(struct x86_cpu *cpu, uint64_t on, uint64_t unused1, uint64_t unused2)
 {
@@ -326,7 +359,7 @@ uint64_t helper_write_fsgs(struct x86_cpu *cpu, uint64_t seg, uint64_t v, uint64
 {
     need_fsgsbase(cpu);
     v &= size_mask((unsigned)size);
-    if (!x86_canonical(v))
+    if (!x86_canonical_wide(cpu, v))
         gp0(cpu);
     cpu->seg[seg & 7].base = v;
     return 0;

@@ -11,7 +11,7 @@ void fpu_init(uint8_t *f, uint64_t which)
     }
     if (which & X86_XS_SSE)
         memset(f + OFF_XMM, 0, 256);
-    for (unsigned n = 2; n < X86_XCOMPS; n++)
+    for (unsigned n = 2; n < X86_XCOMPS_FPU; n++)
         if (which >> n & 1)
             memset(f + x86_xcomp[n].offset, 0, x86_xcomp[n].size);
 }

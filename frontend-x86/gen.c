@@ -72,6 +72,21 @@ static bool seg_may_fail(const struct x86_gen *g, unsigned seg, unsigned access)
     return !(g->mode & XM_FLAT) || (seg == X86_CS && (access & GEN_W));
 }
 
+/* The alignment that an operand must have while #AC is on (SDM vol. 3 table 6-7); the masked ones of AVX are not looked at. */
+static unsigned natural_align(const struct x86_gen *g, unsigned size, unsigned access)
+{
+    if ((access & GEN_NOALIGN) || g->lanes)
+        return 1;
+    if (access & (GEN_ALIGN2 | GEN_ALIGN4 | GEN_ALIGN8))
+        return (access & (GEN_ALIGN2 | GEN_ALIGN4 | GEN_ALIGN8)) / (GEN_ALIGN2 / 2);
+    switch (size) {
+    case 2: case 4: case 8: case 16: return size;
+    case 10: return 8;
+    case 32: case 64: return 16;
+    default: return 1;
+    }
+}
+
 /* Limit and type of the segment, then alignment; outside 64-bit code offset plus base wraps at 4 GiB and becomes a temp. */
 static struct ir_mem checked(struct x86_gen *g, struct ir_mem m, unsigned seg, unsigned size, unsigned access)
 {
@@ -94,8 +109,9 @@ static struct ir_mem checked(struct x86_gen *g, struct ir_mem m, unsigned seg, u
     }
     if ((g->mode & XM_DR) && size)
         ir_call(g->ir, H_dr_watch, IR_NONE, gen_linear(g, &m), gen_const(g, size | (access & GEN_W ? 1u << 16 : 0)), IR_NONE);
-    if ((g->mode & XM_AC) && (size == 2 || size == 4 || size == 8))
-        ir_call(g->ir, H_align_check, IR_NONE, gen_linear(g, &m), gen_const(g, size), IR_NONE);
+    unsigned align = g->mode & XM_AC ? natural_align(g, size, access) : 1;
+    if (align > 1)
+        ir_call(g->ir, H_align_check, IR_NONE, gen_linear(g, &m), gen_const(g, align), IR_NONE);
     return m;
 }
 
@@ -357,7 +373,7 @@ bool gen_target_const(struct x86_gen *g, uint64_t pc)
 {
     if (odd_limit(g))
         ir_call(g->ir, H_cs_check, IR_NONE, gen_const(g, pc), IR_NONE, IR_NONE);
-    if (gen_code64(g) ? x86_canonical(pc) : pc <= known_limit(g))
+    if (gen_code64(g) ? x86_canonical_in(pc, gen_va_bits(g)) : pc <= known_limit(g))
         return true;
     gen_gp0(g);
     return false;

@@ -41,13 +41,15 @@ struct x86_gen {
 void x86_translate(void *cpu, struct mmu *, const struct tb_key *, unsigned max, struct ir_block *);   /* tcg_frontend.translate */
 
 static inline bool gen_code64(const struct x86_gen *g) { return g->mode & XM_CODE64; }
+static inline unsigned gen_va_bits(const struct x86_gen *g) { return g->mode & XM_LA57 ? 57 : 48; }
 static inline unsigned gen_cpl(const struct x86_gen *g) { return g->mode & XM_VM86 ? 3 : XM_CPL(g->mode); }
 static inline ir_ref gen_const(struct x86_gen *g, uint64_t v) { return ir_const(g->ir, v); }
 uint64_t gen_trunc(uint64_t v, unsigned size);
 /* A guest pc cut to what the instruction pointer of this operand size can hold. */
 uint64_t gen_pc(const struct x86_gen *, uint64_t pc, unsigned opsize);
 
-enum gen_access { GEN_R = 1, GEN_W = 2, GEN_RW = 3, GEN_NOCHECK = 4 };
+/* ALIGN2, 4, 8: what #AC wants, where that does not follow from the size; NOALIGN: nothing, the instruction has rules of its own. */
+enum gen_access { GEN_R = 1, GEN_W = 2, GEN_RW = 3, GEN_NOCHECK = 4, GEN_ALIGN2 = 8, GEN_ALIGN4 = 16, GEN_ALIGN8 = 32, GEN_NOALIGN = 64 };
 /* The memory operand of i, for an access of SIZE bytes: checks of limit, type and alignment are emitted (GEN_NOCHECK: none). */
 struct ir_mem gen_mem(struct x86_gen *, const struct x86_insn *, unsigned size, unsigned access);
 /* The same with OFF added to the address, no further checks. */

@@ -26,8 +26,8 @@ static uint32_t begin_computed(struct x86_gen *g, ir_ref v, unsigned size)
     if (!gen_code64(g) || size != 8)
         return NO_LABEL;
     uint32_t bad = ir_new_label(g->ir);
-    ir_ref low = ir_op2(g->ir, IR_shl, 8, IR_NONE, v, gen_const(g, 16), 0);
-    ir_ref t = ir_op2(g->ir, IR_sar, 8, IR_NONE, low, gen_const(g, 16), 0);
+    ir_ref low = ir_op2(g->ir, IR_shl, 8, IR_NONE, v, gen_const(g, 64 - gen_va_bits(g)), 0);
+    ir_ref t = ir_op2(g->ir, IR_sar, 8, IR_NONE, low, gen_const(g, 64 - gen_va_bits(g)), 0);
     ir_brnz(g->ir, 8, ir_op2(g->ir, IR_xor, 8, IR_NONE, t, v, 0), bad);
     return bad;
 }
@@ -37,7 +37,7 @@ static bool leave_checked(struct x86_gen *g, ir_ref v, unsigned size, ir_ref d, 
 {
     if (!gen_code64(g) || size != 8 || gen_boundary(g))
         return false;
-    ir_jmpc(g->ir, v, 48, d, add);
+    ir_jmpc(g->ir, v, gen_va_bits(g), d, add);
     gen_gp0(g);
     return true;
 }
@@ -119,7 +119,7 @@ static void leave_to(struct x86_gen *g, uint64_t pc)
 static bool far_target(const struct x86_gen *g, uint64_t pc)
 {
     if (gen_code64(g))
-        return !x86_canonical(pc);
+        return !x86_canonical_in(pc, gen_va_bits(g));
     return !(g->mode & (XM_FLAT | XM_LIM4G)) && !((g->mode & XM_LIM64K) && pc <= 0xffff);
 }
 

@@ -98,7 +98,7 @@ void gen_cmpxchg(struct x86_gen *g, const struct x86_insn *i)
 void gen_cmpxchg8b(struct x86_gen *g, const struct x86_insn *i)
 {
     bool wide = i->rex & 8;
-    struct ir_mem m = gen_mem(g, i, wide ? 16 : 8, GEN_RW);
+    struct ir_mem m = gen_mem(g, i, wide ? 16 : 8, wide ? GEN_RW | GEN_NOALIGN : GEN_RW);          /* 16 bytes: #GP, by the helper */
     ir_call(g->ir, wide ? H_cmpxchg16b : H_cmpxchg8b, IR_NONE, gen_linear(g, &m), gen_const(g, i->lock), IR_NONE);
 }
 

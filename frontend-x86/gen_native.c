@@ -85,7 +85,7 @@ static void rm_operand(struct x86_gen *g, const struct x86_insn *i, const struct
     if (o->kind == OK_MEM) {
         n->lanes = g->lanes = i->evex ? lanes_of(i, o) : 0;
         g->lane_k = i->evex_k;
-        r->m = gen_mem(g, i, o->size, o->access);
+        r->m = gen_mem(g, i, o->size, o->access | (mem_align(i, o->size) > 1 ? GEN_NOALIGN : 0));
         r->mem = true;
         g->lanes = 0;
         n->mem = o->access;

@@ -103,7 +103,7 @@ void gen_iret(struct x86_gen *g, const struct x86_insn *i)
 /* A far pointer in memory: offset of opsize bytes, then the selector. */
 static void load_far(struct x86_gen *g, const struct x86_insn *i, ir_ref *off, ir_ref *sel)
 {
-    struct ir_mem m = gen_mem(g, i, i->opsize + 2u, GEN_R);
+    struct ir_mem m = gen_mem(g, i, i->opsize + 2u, GEN_R | (i->opsize == 2 ? GEN_ALIGN2 : i->opsize == 4 ? GEN_ALIGN4 : GEN_ALIGN8));
     struct ir_mem m2 = gen_mem_at(g, m, i->opsize);
     *off = ir_ld(g->ir, i->opsize, IR_LD_ZX, IR_NONE, &m);
     *sel = ir_ld(g->ir, 2, IR_LD_ZX, IR_NONE, &m2);
@@ -138,7 +138,7 @@ void gen_mov_seg(struct x86_gen *g, const struct x86_insn *i)
             gen_undef(g);
             return;
         }
-        gen_helper(g, H_load_seg, gen_const(g, seg), gen_get(g, i, 1), gen_const(g, seg == X86_SS));
+        gen_helper(g, H_load_seg, gen_const(g, seg | (seg == X86_SS ? 8 : 0)), gen_get(g, i, 1), IR_NONE);
         gen_lookup_next(g);
         return;
     }
@@ -157,7 +157,7 @@ void gen_push_seg(struct x86_gen *g, const struct x86_insn *i)
 void gen_pop_seg(struct x86_gen *g, const struct x86_insn *i)
 {
     ir_ref v = gen_pop_ld(g, i->opsize);
-    gen_helper(g, H_load_seg, gen_const(g, i->o[0].reg), v, gen_const(g, i->o[0].reg == X86_SS));
+    gen_helper(g, H_load_seg, gen_const(g, i->o[0].reg | (i->o[0].reg == X86_SS ? 8u : 0)), v, IR_NONE);
     gen_sp_add(g, i->opsize);
     gen_lookup_next(g);
 }
@@ -167,7 +167,7 @@ void gen_lseg(struct x86_gen *g, const struct x86_insn *i)
     unsigned seg = i->row->mnem == X86I_les ? X86_ES : i->row->mnem == X86I_lds ? X86_DS : i->row->mnem == X86I_lss ? X86_SS : i->row->mnem == X86I_lfs ? X86_FS : X86_GS;
     ir_ref off, sel;
     load_far(g, i, &off, &sel);
-    gen_helper(g, H_load_seg, gen_const(g, seg), sel, gen_const(g, 0));            /* LSS loads both halves: no shadow */
+    gen_helper(g, H_load_seg, gen_const(g, seg), sel, IR_NONE);                    /* LSS loads both halves: no shadow */
     gen_put_reg(g, &i->o[0], off);
     gen_lookup_next(g);
 }

@@ -26,7 +26,7 @@ void gen_fxsave(struct x86_gen *g, const struct x86_insn *i)
     if (is_fx(i)) {
         if (gen_x87_forbidden(g))
             return;
-        m = gen_mem(g, i, 512, i->o[0].access);
+        m = gen_mem(g, i, 512, i->o[0].access | GEN_ALIGN4);          /* before its own rule of 16 */
         ir_call(g->ir, fx_helper[ext & 1], IR_NONE, gen_linear(g, &m), gen_const(g, how), IR_NONE);
         gen_ferr(g);
         return;
@@ -86,7 +86,7 @@ static void maskmov_legacy(struct x86_gen *g, const struct x86_insn *i)
 {
     unsigned seg = i->seg_override != X86_NOREG ? i->seg_override : X86_DS;
     bool mmx = i->o[0].kind == OK_MMX;
-    struct ir_mem m = gen_mem_reg(g, seg, X86_RDI, 0, i->addrsize, mmx ? 8 : 16, GEN_W);
+    struct ir_mem m = gen_mem_reg(g, seg, X86_RDI, 0, i->addrsize, mmx ? 8 : 16, GEN_W | GEN_ALIGN8);
     if (mmx)
         gen_wait(g);
     uint32_t how = i->o[0].reg | (uint32_t)i->o[1].reg << 4 | FPU_M_STORE | FPU_M_BYTES | (mmx ? FPU_M_MMX : 0);

@@ -6,7 +6,7 @@
 GEN(gen_cli_sti); GEN(gen_int); GEN(gen_iret); GEN(gen_far); GEN(gen_mov_seg); GEN(gen_push_seg); GEN(gen_pop_seg); GEN(gen_lseg); GEN(gen_mov_cr);
 GEN(gen_mov_dr); GEN(gen_clts); GEN(gen_lmsw); GEN(gen_smsw); GEN(gen_dtr); GEN(gen_ldtr); GEN(gen_lar); GEN(gen_arpl); GEN(gen_syscall);
 GEN(gen_swapgs); GEN(gen_cpuid); GEN(gen_rdtsc); GEN(gen_msr); GEN(gen_hlt); GEN(gen_invlpg); GEN(gen_cache); GEN(gen_monitor); GEN(gen_xcr);
-GEN(gen_rdrand); GEN(gen_rdpid); GEN(gen_clac); GEN(gen_fsgsbase); GEN(gen_fence); GEN(gen_rsm); GEN(gen_vmcall); GEN(gen_svm);
+GEN(gen_rdrand); GEN(gen_rdpid); GEN(gen_pkru); GEN(gen_clac); GEN(gen_fsgsbase); GEN(gen_fence); GEN(gen_rsm); GEN(gen_vmcall); GEN(gen_svm);
 #undef GEN
 bool gen_cr_exists(const struct x86_gen *, unsigned n);
 /* gen_svm.c: intercepts that want the operands; in a guest only. */

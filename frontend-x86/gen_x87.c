@@ -52,7 +52,7 @@ void gen_x87_env(struct x86_gen *g, const struct x86_insn *i)
 {
     if (gen_x87_forbidden(g))
         return;
-    struct ir_mem m = gen_mem(g, i, i->o[0].size, i->o[0].access);
+    struct ir_mem m = gen_mem(g, i, i->o[0].size, i->o[0].access | (i->opsize == 2 ? GEN_ALIGN2 : GEN_ALIGN4));
     unsigned h = i->mnem == X86I_fldenv ? H_fldenv : i->mnem == X86I_fnstenv ? H_fnstenv : i->mnem == X86I_fnsave ? H_fnsave : H_frstor;
     if (h == H_fldenv || h == H_frstor)       /* a pending exception is taken before */
         gen_wait(g);

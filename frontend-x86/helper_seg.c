@@ -32,7 +32,7 @@ static void set_plain_cs(struct x86_cpu *cpu, uint32_t sel, uint64_t rip)
 static void check_target(struct x86_cpu *cpu, const struct x86_desc *cs, uint64_t rip)
 {
     bool code64 = x86_long_mode(cpu) && (cs->hi & SEG_L);
-    if (code64 ? !x86_canonical(rip) : rip > x86_desc_limit(cs))
+    if (code64 ? !x86_canonical(cpu, rip) : rip > x86_desc_limit(cs))
         x86_raise_err(cpu, X86_GP, cpu->exc_ext);
 }
 
@@ -109,7 +109,7 @@ static void call_inner(struct x86_cpu *cpu, const struct call_gate *g, struct x8
     inner_stack(cpu, cpl, &ss_sel, &sp);
     if (!lma)
         x86_check_stack_seg(cpu, ss_sel, cpl, X86_TS, &ss);
-    else if (!x86_canonical(sp))
+    else if (!x86_canonical(cpu, sp))
         x86_raise_err(cpu, X86_SSF, 0);
     struct x86_stack from = x86_stack_now(cpu, cpu->cpl);
     for (unsigned i = 0; !lma && i < g->params; i++)
@@ -390,11 +390,11 @@ uint64_t helper_iret(struct x86_cpu *cpu, uint64_t size, uint64_t unused1, uint6
 }
 
 /* ---- loads ---- */
-/* a: segment register, b: selector, c: MOV SS or POP SS, which shadow interrupts and traps for one instruction */
-uint64_t helper_load_seg(struct x86_cpu *cpu, uint64_t seg, uint64_t sel, uint64_t shadow)
+/* a: segment register | 8 for MOV SS and POP SS, which shadow interrupts and traps for one instruction; b: selector */
+uint64_t helper_load_seg(struct x86_cpu *cpu, uint64_t seg, uint64_t sel, uint64_t unused)
 {
-    x86_load_seg(cpu, (unsigned)seg, (uint32_t)sel);
-    if (shadow)
+    x86_load_seg(cpu, seg & 7, (uint32_t)sel);
+    if (seg & 8)
         cpu->intr_shadow = cpu->ss_shadow = true;
     return 0;
 }

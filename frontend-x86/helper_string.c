@@ -25,6 +25,8 @@ static uint64_t address(struct x86_cpu *cpu, const struct rep *r, unsigned seg, 
     }
     if (cpu->dr[7] & 0xff)
         x86_watch(cpu, va, r->size, write);
+    if (unlikely((cpu->rflags & RF_AC) && (cpu->cr0 & CR0_AM) && cpu->cpl == 3))
+        helper_align_check(cpu, va, r->size, 0);
     return va;
 }
 
@@ -86,6 +88,17 @@ static bool element(struct x86_cpu *cpu, const struct rep *r)
 
 static uint64_t to_page_end(uint64_t v) { return 4096 - (v & 4095); }
 
+/* A page that holds code or page tables (kernels clear such pages when they give them another use): its changes are made known as one. See store(). */
+static char *begin_tracked(struct x86_cpu *cpu, uint64_t va, unsigned len)
+{
+    struct tcg_env *env = tcg_env_of(cpu);
+    bool alone = env->one_insn;
+    env->one_insn = true;
+    char *p = mmu_rmw_begin(env->mmu, va, len);
+    env->one_insn = alone;
+    return p;
+}
+
 /* Forward MOVS and STOS inside one page of 32- or 64-bit flat-limit addresses: elements done, 0 when that is not possible. */
 static uint64_t bulk(struct x86_cpu *cpu, const struct rep *r, uint64_t count)
 {
@@ -109,7 +122,10 @@ static uint64_t bulk(struct x86_cpu *cpu, const struct rep *r, uint64_t count)
     }
     char *from = r->kind == REP_MOVS ? mmu_probe(x86_mmu(cpu), s, (unsigned)len, MMU_READ) : NULL;
     char *to = mmu_probe(x86_mmu(cpu), d, (unsigned)len, MMU_WRITE);
-    if (!to || (r->kind == REP_MOVS && !from))
+    bool tracked = !to;
+    if (r->kind == REP_MOVS && !from)
+        return 0;
+    if (tracked && !(to = begin_tracked(cpu, d, (unsigned)len)))
         return 0;
     uint64_t k = n;
     if (r->kind == REP_MOVS) {
@@ -125,6 +141,8 @@ static uint64_t bulk(struct x86_cpu *cpu, const struct rep *r, uint64_t count)
             for (char *p = to; k--; p += r->size)
                 memcpy(p, &v, r->size);
     }
+    if (tracked)
+        mmu_rmw_end(x86_mmu(cpu), (unsigned)len);
     put(cpu, r, X86_RDI, cpu->regs[X86_RDI] + len);
     put(cpu, r, X86_RCX, cpu->regs[X86_RCX] - n);
     return n;

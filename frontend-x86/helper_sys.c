@@ -89,7 +89,8 @@ uint64_t x86_cr4_known(const struct x86_cpuid *id)
     static const struct { uint8_t feat; uint32_t bits; } row[] = {
         { FEAT_vme, CR4_VME | CR4_PVI }, { FEAT_tsc, CR4_TSD }, { FEAT_de, CR4_DE }, { FEAT_pse, CR4_PSE }, { FEAT_pae, CR4_PAE }, { FEAT_mce, CR4_MCE },
         { FEAT_pge, CR4_PGE }, { FEAT_cmov, CR4_PCE }, { FEAT_fxsr, CR4_OSFXSR }, { FEAT_sse, CR4_OSXMMEXCPT }, { FEAT_umip, CR4_UMIP },
-        { FEAT_fsgsbase, CR4_FSGSBASE }, { FEAT_pcid, CR4_PCIDE }, { FEAT_xsave, CR4_OSXSAVE }, { FEAT_smep, CR4_SMEP }, { FEAT_smap, CR4_SMAP } };
+        { FEAT_fsgsbase, CR4_FSGSBASE }, { FEAT_pcid, CR4_PCIDE }, { FEAT_xsave, CR4_OSXSAVE }, { FEAT_smep, CR4_SMEP }, { FEAT_smap, CR4_SMAP },
+        { FEAT_la57, CR4_LA57 }, { FEAT_pku, CR4_PKE } };
     uint64_t known = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(row); i++)
         known |= x86_has(id, row[i].feat) ? row[i].bits : 0;
@@ -101,14 +102,14 @@ uint64_t helper_write_cr4(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
     uint64_t diff = v ^ cpu->cr4;
     if (v & ~x86_cr4_known(cpu->cpuid))
         gp0(cpu);
-    if (x86_long_mode(cpu) && !(v & CR4_PAE))
+    if (x86_long_mode(cpu) && (!(v & CR4_PAE) || (diff & CR4_LA57)))
         gp0(cpu);
     if ((diff & v & CR4_PCIDE) && (!x86_long_mode(cpu) || (cpu->cr3 & 0xfff)))
         gp0(cpu);
     if ((diff & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) && uses_pae(cpu->cr0, v, cpu->efer))
         x86_set_pdptes(cpu, cpu->cr3);
     cpu->cr4 = v;
-    if (diff & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)) {
+    if (diff & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PCIDE | CR4_LA57 | CR4_PKE)) {
         x86_paging_changed(cpu);
         mmu_set_mode(x86_mmu(cpu));
     }
@@ -227,13 +228,14 @@ uint64_t helper_hlt(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uin
 {
     cpu->intr_shadow = cpu->ss_shadow = false;
     cpu->vcpu->halted = true;
+    x86_pmu_halt(cpu, true);
     cpu->vcpu->n.hlt++;
     return 0;
 }
 
 uint64_t helper_invlpg(struct x86_cpu *cpu, uint64_t va, uint64_t unused1, uint64_t unused2)
 {
-    if (!x86_long_mode(cpu) || x86_canonical(va))
+    if (!x86_long_mode(cpu) || x86_canonical_wide(cpu, va))
         mmu_flush_page(x86_mmu(cpu), va);
     return 0;
 }
@@ -243,7 +245,9 @@ uint64_t helper_invpcid(struct x86_cpu *cpu, uint64_t type, uint64_t at, uint64_
 {
     uint64_t d[2];
     mmu_ld_mem(x86_mmu(cpu), at, d, 16, x86_stack_mode(cpu, cpu->cpl));
-    if (type > 3 || d[0] >> 12 || (type < 2 && d[0] && !(cpu->cr4 & CR4_PCIDE)) || (type == 0 && x86_long_mode(cpu) && !x86_canonical(d[1])))
+    if (type > 3 || d[0] >> 12 || (type < 2 && d[0] && !(cpu->cr4 & CR4_PCIDE)))
+        gp0(cpu);
+    if (type == 0 && x86_long_mode(cpu) && !x86_canonical_wide(cpu, d[1]))
         gp0(cpu);
     if (type == 0)
         mmu_flush_page(x86_mmu(cpu), d[1]);
@@ -292,7 +296,7 @@ uint64_t helper_raise_gp0(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused
 /* ---- descriptor table registers: a base, b limit ---- */
 uint64_t helper_set_gdt(struct x86_cpu *cpu, uint64_t base, uint64_t limit, uint64_t unused)
 {
-    if (x86_code64(cpu) && !x86_canonical(base))
+    if (x86_code64(cpu) && !x86_canonical_wide(cpu, base))
         gp0(cpu);
     cpu->gdt.base = base;
     cpu->gdt.limit = limit & 0xffff;
@@ -301,7 +305,7 @@ uint64_t helper_set_gdt(struct x86_cpu *cpu, uint64_t base, uint64_t limit, uint
 
 uint64_t helper_set_idt(struct x86_cpu *cpu, uint64_t base, uint64_t limit, uint64_t unused)
 {
-    if (x86_code64(cpu) && !x86_canonical(base))
+    if (x86_code64(cpu) && !x86_canonical_wide(cpu, base))
         gp0(cpu);
     cpu->idt.base = base;
     cpu->idt.limit = limit & 0xffff;

@@ -27,6 +27,8 @@ uint64_t helper_write_dr(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_cpuid(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdmsr(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_wrmsr(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_rdpkru(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_wrpkru(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_hlt(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_invlpg(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_invpcid(struct x86_cpu *, uint64_t, uint64_t, uint64_t);

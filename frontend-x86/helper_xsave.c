@@ -5,14 +5,18 @@
  */
 #include "frontend-x86/fpu_image.h"
 #include "frontend-x86/helper_fpu.h"
+#include "frontend-x86/mmu_x86.h"
 
-#define EXTENDED (X86_XS_AVX | X86_XS_AVX512)
+#define EXTENDED (X86_XS_AVX | X86_XS_AVX512 | X86_XS_PKRU)
 #define COMPACTED (1ull << 63)
 
 static uint64_t rfbm(const struct x86_cpu *cpu)
 {
     return ((cpu->regs[X86_RDX] << 32) | (uint32_t)cpu->regs[X86_RAX]) & cpu->xcr0;
 }
+
+/* Where component N >= 2 is kept: in the image F, but for PKRU. */
+static uint8_t *place(struct x86_cpu *cpu, uint8_t *f, unsigned n) { return X86_XS_PKRU >> n & 1 ? (uint8_t *)&cpu->pkru : f + x86_xcomp[n].offset; }
 
 static bool all_zero(const uint8_t *p, size_t n)
 {
@@ -26,12 +30,12 @@ static bool all_zero(const uint8_t *p, size_t n)
  * Components not in their initial configuration: XINUSE. MXCSR counts as a part of SSE for the compacted format and XGETBV, but not for the
  * standard format, which keeps it apart.
  */
-static uint64_t in_use(const uint8_t *f, bool mxcsr, uint64_t xcr0)
+static uint64_t in_use(struct x86_cpu *cpu, uint8_t *f, bool mxcsr)
 {
     uint64_t v = rd16(f) == 0x37f && all_zero(f + 2, 22) && all_zero(f + OFF_ST, 128) ? 0 : X86_XS_X87;
     v |= all_zero(f + OFF_XMM, 256) && !(mxcsr && rd32(f + OFF_MXCSR) != 0x1f80) ? 0 : X86_XS_SSE;
     for (unsigned n = 2; n < X86_XCOMPS; n++)
-        if ((xcr0 >> n & 1) && !all_zero(f + x86_xcomp[n].offset, x86_xcomp[n].size))
+        if ((cpu->xcr0 >> n & 1) && !all_zero(place(cpu, f, n), x86_xcomp[n].size))
             v |= 1ull << n;
     return v;
 }
@@ -41,7 +45,7 @@ uint64_t helper_xgetbv(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, 
     uint32_t n = (uint32_t)cpu->regs[X86_RCX];
     if (n > 1 || (n == 1 && !x86_has(cpu->cpuid, FEAT_xgetbv1)))
         x86_raise_err(cpu, X86_GP, 0);
-    uint64_t v = n ? cpu->xcr0 & in_use(fpu_whole(cpu), true, cpu->xcr0) : cpu->xcr0;
+    uint64_t v = n ? cpu->xcr0 & in_use(cpu, fpu_whole(cpu), true) : cpu->xcr0;
     cpu->regs[X86_RAX] = (uint32_t)v;
     cpu->regs[X86_RDX] = v >> 32;
     return 0;
@@ -51,11 +55,11 @@ uint64_t helper_xgetbv(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, 
 static unsigned seen(unsigned n, uint64_t how)
 {
     unsigned size = x86_xcomp[n].size;
-    return how & FPU_H_CODE64 || (X86_XS_OPMASK >> n & 1) ? size : X86_XS_HI16_ZMM >> n & 1 ? 0 : size / 2;
+    return how & FPU_H_CODE64 || ((X86_XS_OPMASK | X86_XS_PKRU) >> n & 1) ? size : X86_XS_HI16_ZMM >> n & 1 ? 0 : size / 2;
 }
 
 /* The components WRITE of the guest's state to its XSAVE area, whose XCOMP_BV is COMP. */
-static void put_components(struct x86_cpu *cpu, uint64_t va, const uint8_t *f, uint64_t write, bool mxcsr, uint64_t comp, uint64_t how)
+static void put_components(struct x86_cpu *cpu, uint64_t va, uint8_t *f, uint64_t write, bool mxcsr, uint64_t comp, uint64_t how)
 {
     uint8_t x87[160];
     fpu_x87_save(cpu, x87, f, how);
@@ -71,7 +75,7 @@ static void put_components(struct x86_cpu *cpu, uint64_t va, const uint8_t *f, u
         fpu_put(cpu, va + OFF_XMM, f + OFF_XMM, fpu_xmm_bytes(how));
     for (unsigned n = 2; n < X86_XCOMPS; n++)
         if ((write >> n & 1) && seen(n, how))
-            fpu_put(cpu, va + x86_xcomp_offset(n, comp), f + x86_xcomp[n].offset, seen(n, how));
+            fpu_put(cpu, va + x86_xcomp_offset(n, comp), place(cpu, f, n), seen(n, how));
 }
 
 /* XSAVE, XSAVEOPT, XSAVEC, XSAVES. What is in use counts as modified, so XSAVES writes what XSAVEC does: there is no supervisor state. */
@@ -81,7 +85,7 @@ uint64_t helper_xsave(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t u
         x86_raise_err(cpu, X86_GP, 0);
     bool compact = how & FPU_H_COMPACT;
     uint8_t *f = fpu_whole(cpu), head[16];
-    uint64_t m = rfbm(cpu), used = in_use(f, compact, cpu->xcr0), comp = compact ? m | COMPACTED : 0;
+    uint64_t m = rfbm(cpu), used = in_use(cpu, f, compact), comp = compact ? m | COMPACTED : 0;
     uint64_t write = compact || (how & FPU_H_INIT_OPT) ? m & used : m;
     for (unsigned n = 2; n < X86_XCOMPS; n++)
         if (write >> n & 1)
@@ -121,7 +125,7 @@ static void restore_x87(uint8_t *f, const uint8_t *img, bool present, uint64_t h
 /* XRSTOR, XRSTORS. The components are gathered in the places of the standard format. */
 uint64_t helper_xrstor(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t unused)
 {
-    uint8_t img[X86_XSAVE_SIZE], *f = fpu_whole(cpu);
+    uint8_t img[X86_XSAVE_SIZE + 8], *f = fpu_whole(cpu);
     uint64_t m = rfbm(cpu), n_xmm = fpu_xmm_bytes(how);
     if (va & 63)
         x86_raise_err(cpu, X86_GP, 0);
@@ -144,9 +148,13 @@ uint64_t helper_xrstor(struct x86_cpu *cpu, uint64_t va, uint64_t how, uint64_t 
     if (m & X86_XS_SSE)
         bv & X86_XS_SSE ? memcpy(f + OFF_XMM, img + OFF_XMM, n_xmm) : memset(f + OFF_XMM, 0, n_xmm);
     for (unsigned n = 2; n < X86_XCOMPS; n++) {
-        unsigned at = x86_xcomp[n].offset;
+        uint8_t *to = place(cpu, f, n);
         if (m >> n & 1)
-            bv >> n & 1 ? memcpy(f + at, img + at, seen(n, how)) : memset(f + at, 0, seen(n, how));
+            bv >> n & 1 ? memcpy(to, img + x86_xcomp[n].offset, seen(n, how)) : memset(to, 0, seen(n, how));
+    }
+    if (m & X86_XS_PKRU) {
+        cpu->pkru = (uint32_t)cpu->pkru;
+        x86_pkru_changed(cpu);
     }
     return 0;
 }

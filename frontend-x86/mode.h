@@ -43,6 +43,8 @@
 
 #define XM_AVX512 0x10000000u     /* XM_AVX, and XCR0 has the opmask registers and all of ZMM */
 
+#define XM_LA57 0x40000000u       /* 64-bit code under 5-level paging: canonical addresses have 57 bits */
+
 #define XM_CPL(mode) (((mode) & XM_CPL_MASK) >> XM_CPL_SHIFT)
 #define XM_IOPL(mode) (((mode) & XM_IOPL_MASK) >> XM_IOPL_SHIFT)
 
@@ -92,7 +94,7 @@ static inline void x86_get_key(void *opaque, struct tb_key *key)
     if ((c->cr0 & CR0_AM) && (c->rflags & RF_AC) && c->cpl == 3)
         m |= XM_AC;
     if (x86_code64(c)) {
-        key->mode = m | XM_CODE64 | XM_FLAT;
+        key->mode = m | XM_CODE64 | XM_FLAT | (c->cr4 & CR4_LA57 ? XM_LA57 : 0);
         key->cs_base = 0;
         key->pc = c->rip;
         return;

@@ -5,6 +5,7 @@
  * In 64-bit mode loads of ES, DS and null selectors are frequent, so x86_load_seg tries those first. SDM vol. 2 MOV, vol. 3 ch. 3.4.5, 5.
  */
 #include "frontend-x86/seg.h"
+#include "x86/cpuid.h"
 #include "frontend-x86/raise.h"
 
 uint64_t x86_ld(struct x86_cpu *cpu, gva_t va, unsigned size, unsigned mode)
@@ -64,7 +65,7 @@ uint64_t x86_desc_base64(struct x86_cpu *cpu, const struct x86_desc *d, uint32_t
         x86_sel_fault(cpu, vec, sel);
     uint64_t high = x86_ld(cpu, d->addr + 8, 8, x86_sys_mode(cpu));
     uint64_t base = x86_desc_base(d) | high << 32;
-    if ((high >> 32 & 0x1f00) || !x86_canonical(base))
+    if ((high >> 32 & 0x1f00) || !x86_canonical_wide(cpu, base))
         x86_sel_fault(cpu, vec, sel);
     return base;
 }
@@ -224,6 +225,14 @@ static void check_stack(struct x86_cpu *cpu, const struct x86_stack *s, unsigned
         x86_raise_err(cpu, X86_SSF, s->err | cpu->exc_ext);
 }
 
+/* #AC: for what a program does on its own stack. */
+static void align_stack(struct x86_cpu *cpu, const struct x86_stack *s, unsigned size)
+{
+    bool on = s->mode == 2 && cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->rflags & RF_AC);
+    if (unlikely(on && (stack_address(s) & (size - 1))))
+        x86_raise_err(cpu, X86_AC, 0);
+}
+
 static void watch_stack(struct x86_cpu *cpu, const struct x86_stack *s, unsigned size, bool write)
 {
     if (unlikely(cpu->dr[7] & 0xff))
@@ -234,6 +243,7 @@ void x86_push(struct x86_cpu *cpu, struct x86_stack *s, unsigned size, uint64_t 
 {
     s->sp = (s->sp & ~s->mask) | ((s->sp - size) & s->mask);
     check_stack(cpu, s, size);
+    align_stack(cpu, s, size);
     x86_st(cpu, stack_address(s), size, v, s->mode);
     watch_stack(cpu, s, size, true);
 }
@@ -241,6 +251,7 @@ void x86_push(struct x86_cpu *cpu, struct x86_stack *s, unsigned size, uint64_t 
 uint64_t x86_pop(struct x86_cpu *cpu, struct x86_stack *s, unsigned size)
 {
     check_stack(cpu, s, size);
+    align_stack(cpu, s, size);
     uint64_t v = x86_ld(cpu, stack_address(s), size, s->mode);
     watch_stack(cpu, s, size, false);
     s->sp = (s->sp & ~s->mask) | ((s->sp + size) & s->mask);

@@ -8,15 +8,17 @@
  * paging all tables are tracked and flushing has nothing to do. APM vol. 2 15.16, 15.25.
  */
 #pragma GCC target("general-regs-only")
+#include "frontend-x86/mmu_x86.h"
 #include "frontend-x86/svm.h"
 #include "frontend-x86/seg.h"
 
 #define ROOT_BITS 46          /* of CR3 with the PCID; the context's number is above */
 
-/* Not in the way of each other: CR0 16 31, CR4 4 5 17 20 21, EFER 10 11. */
+/* Not in the way of each other: CR0 16 31, CR4 4 5 12 17 20 21 22, EFER 10 11; 23 to 29 PKRU's number. */
 static uint64_t control_bits(uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
-    return (cr0 & (CR0_PG | CR0_WP)) | (cr4 & (CR4_PSE | CR4_PAE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)) | (efer & (EFER_LMA | EFER_NXE));
+    cr4 &= CR4_PSE | CR4_PAE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE;
+    return (cr0 & (CR0_PG | CR0_WP)) | cr4 | (efer & (EFER_LMA | EFER_NXE));
 }
 
 uint64_t svm_root(const struct x86_cpu *c)
@@ -48,7 +50,8 @@ static uint16_t new_id(struct x86_cpu *c)
 void svm_set_context(struct x86_cpu *c)
 {
     struct x86_svm *s = &c->svm;
-    uint64_t bits = control_bits(c->cr0, c->cr4, c->efer) | (s->np ? control_bits(0, s->host.cr4, s->host.efer) << 32 | BIT(63) : 0);
+    uint64_t own = control_bits(c->cr0, c->cr4, c->efer) | (uint64_t)x86_pkru_id(c) << 23;
+    uint64_t bits = own | (s->np ? control_bits(0, s->host.cr4, s->host.efer) << 32 | BIT(63) : 0);
     struct x86_svm_context *x = c->svm_contexts, *old = x;
     for (; x < c->svm_contexts + X86_SVM_CONTEXTS; x++) {
         if (x->id && x->ncr3 == s->ncr3 && x->asid == s->asid && x->bits == bits)

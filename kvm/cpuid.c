@@ -8,6 +8,7 @@
  */
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/vm.h"
 #include "kvm/internal.h"
 #include "x86/xstate.h"
 #include <errno.h>
@@ -109,10 +110,11 @@ int kvm_cpuid_init(const char *spec)
     }
     kvm_host.supported = c;
     passthrough = !spec || !strncmp(spec, "host", strcspn(spec, ","));
-    if (passthrough)
-        return x86_cpuid_adopt(&kvm_host.model, spec, offered, NULL);
-    ret = x86_cpuid_model(&kvm_host.model, spec);
-    x86_cpuid_restrict(&kvm_host.model, offered, NULL);
+    ret = passthrough ? x86_cpuid_adopt(&kvm_host.model, spec, offered, NULL) : x86_cpuid_model(&kvm_host.model, spec);
+    kvm_host.model.cores = kvm_host.vm->topology.cores;
+    kvm_host.model.threads = kvm_host.vm->topology.threads;
+    if (!passthrough)
+        x86_cpuid_restrict(&kvm_host.model, offered, NULL);
     return ret;
 }
 
@@ -137,31 +139,32 @@ static void add_hypervisor(struct kvm_cpuid2 *c)
     add(c, 0x40000010, 0, false, rates);
 }
 
-/* One package a vCPU with one core of one thread, whatever the host is; the same in AMD's words. */
+/* The machine's topology, whatever the host's is, as our own leaves have it; the same in AMD's words. */
 static void place_vcpu(struct kvm_cpu *k, uint32_t leaf, uint32_t subleaf, uint32_t v[4])
 {
-    uint32_t own[4], id = (uint32_t)k->vcpu->id;
+    const struct vm_topology *t = &kvm_host.vm->topology;
+    uint32_t own[4], id = (uint32_t)k->vcpu->id, package = MAX(t->cores, 1u) * MAX(t->threads, 1u);
 
     switch (leaf) {
     case 1:
-        v[EBX] = (v[EBX] & 0xff00) | 1u << 16 | id << 24;
-        v[EDX] &= ~(uint32_t)BIT(28);
+        x86_cpuid(&k->cpu, leaf, subleaf, own);
+        v[EBX] = (v[EBX] & 0xff00) | (own[EBX] & 0xffff0000u);
+        v[EDX] = (v[EDX] & ~(uint32_t)BIT(28)) | (own[EDX] & (uint32_t)BIT(28));
         break;
     case 4:
-        v[EAX] &= 0x3fff;
+    case 0x8000001d:
+        x86_cpuid(&k->cpu, 4, subleaf, own);
+        v[EAX] = (v[EAX] & 0x3fff) | (v[EAX] & 31 ? own[EAX] & (leaf == 4 ? 0xffffc000u : 0x03ffc000u) : 0);
         break;
     case 0xb:
         x86_cpuid(&k->cpu, leaf, subleaf, own);
         memcpy(v, own, 16);
         break;
     case 0x80000001:
-        v[ECX] &= ~(uint32_t)(BIT(1) | BIT(22));          /* CMP_LEGACY, TOPOEXT */
+        v[ECX] = (v[ECX] & ~(uint32_t)(BIT(1) | BIT(22))) | (package > 1 ? BIT(1) : 0);          /* CMP_LEGACY; TOPOEXT */
         break;
     case 0x80000008:
-        v[ECX] = 0;
-        break;
-    case 0x8000001d:
-        v[EAX] &= 0x3fff;
+        v[ECX] = package - 1;
         break;
     case 0x8000001e:
         v[EAX] = id;
@@ -193,7 +196,9 @@ static void list_host(struct kvm_cpu *k, struct kvm_cpuid2 *c)
 
 static void list_model(struct kvm_cpu *k, struct kvm_cpuid2 *c)
 {
-    static const struct { uint32_t leaf; uint8_t n; } indexed[] = { { 4, 5 }, { 7, 2 }, { 0xb, 3 }, { 0xd, X86_XCOMPS } };
+    static const struct { uint32_t leaf; uint8_t n; } indexed[] = {
+        { 4, 5 }, { 7, 2 }, { 0xb, 3 }, { 0xd, X86_XCOMPS }, { 0x1f, 3 }, { 0x8000001d, 5 },
+    };
     static const uint32_t first[] = { 0, 0x80000000 };
 
     for (unsigned f = 0; f < ARRAY_SIZE(first); f++) {

@@ -221,7 +221,8 @@ void shadow_pt_write_locked(struct mmu_shared *m, struct pt_page *pt, unsigned o
                         space_leave_group(m, &m->spaces[i]);
     }
     drop_seq_next(m);
-    if (++pt->flood < FLOOD_LIMIT)
+    pt->flood += (len + 7) / 8;
+    if (pt->flood < FLOOD_LIMIT)
         return;
     if (!pt->pages) {
         pt_free_locked(m, pt);

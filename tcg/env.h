@@ -19,6 +19,8 @@ static inline uint32_t fl_from_rflags(uint64_t f) { return (uint32_t)((f & 0xd5)
 static inline uint32_t fl_to_rflags(uint32_t w) { return ((w >> 8) & 0xd5) | (w & 1) << 11; }
 
 #define TCG_JC_BITS 12
+/* XSAVE components that the host's registers hold for the guest, if its XCR0 has them: x87 SSE AVX, AVX-512. */
+#define TCG_FPU_COMPONENTS 0xe7
 
 /* Region descriptors (softmmu/tlb.h): by privilege bank (0 supervisor, 1 user), then by use: base register, absolute addresses, segment bases. */
 #define TCG_REGION_ABS 16

@@ -73,7 +73,8 @@ static struct tb *find(struct tcg_env *env, const struct tb_key *key, bool *trus
 /*
  * A salt stands for one (mode, code base, code generation): equal salts, same meaning of a linear pc. A jump-cache tag is pc ^ salt. Bits
  * 48..63 number the salt (never 0 or 0xffff), so the tags of two canonical pcs under two salts differ, and none is 0; the other bits are
- * random and secret, so a guest cannot make up a pc that is not canonical and hits. When the numbers run out, each vCPU empties its jump cache
+ * random and secret, so a guest cannot make up a pc that is not canonical and hits. (Where canonical addresses have 57 bits, it would have to make
+ * up 48 of these bits for two pcs in different 256 TiB to be taken for each other.) When the numbers run out, each vCPU empties its jump cache
  * before it takes a new salt.
  */
 #define LAST_SALT 0xfffe

@@ -4,14 +4,14 @@
  * Values: globals in the guest CPU state, temps in interp_state, flags in interp_state.fl; the latter go to env->flags before anything that
  * may look at them (helpers, exits), and by interp_restore_state at faults. What an op computes is in tcg/eval.h. Memory is
  * reached by mmu_ld/mmu_st; read-modify-write probes for writing first, so that the fault is a write fault and nothing is written before it.
- * Locked ops are atomic when the page is plain RAM; where every store must be seen by the softmmu (MMIO, tracked pages, page
- * crossings) they are a load and a store.
+ * Locked ops are atomic in RAM; those that cross a page run while no other vCPU does. On devices they are a load and a store.
  *
  * Not re-entrant for one vCPU; no locks. Temps are masked to the size written: reading more of them than was defined gives zeros.
  */
 #include <errno.h>
 #include <ffi.h>
 #include <string.h>
+#include "core/ram.h"
 #include "tcg/eval.h"
 #include "tcg/fold.h"
 #include "tcg/interp.h"
@@ -167,10 +167,31 @@ static void *probe_write(const struct run *r, gva_t va, unsigned size)
     return p;
 }
 
+/* Where a read-modify-write can be done as one: plain RAM, or a tracked page between mmu_rmw_begin and rmw_end. NULL: a load and a store; a locked one that
+   crosses a page is begun anew while no other vCPU runs. */
+static void *rmw_begin(const struct run *r, const struct ir_insn *in, gva_t va, bool *tracked)
+{
+    struct tcg_env *env = r->env;
+    *tracked = false;
+    if (in->flags & IRF_SUPER)
+        return NULL;
+    void *p = probe_write(r, va, in->size);
+    if (p)
+        return p;
+    p = mmu_rmw_begin(env->mmu, va, in->size);
+    *tracked = p;
+    if (!p && (in->flags & IRF_LOCK) && (va & ~PAGE_MASK) + in->size > PAGE_SIZE && env->tcg->n_envs > 1 && !env->alone)
+        tcg_unwind(env, TCG_UNWIND_ALONE);
+    return p;
+}
+
+static void rmw_end(const struct run *r, const struct ir_insn *in, bool tracked)
+{
+    if (tracked)
+        mmu_rmw_end(r->env->mmu, in->size);
+}
+
 /* Guest addresses need no alignment; the host (x86, and any with 128-bit-safe atomics) takes them as they are. */
-typedef uint16_t una16 __attribute__((aligned(1), may_alias));
-typedef uint32_t una32 __attribute__((aligned(1), may_alias));
-typedef uint64_t una64 __attribute__((aligned(1), may_alias));
 
 #define CAS(type) do { \
         type want = (type)*old; \
@@ -183,9 +204,9 @@ static bool cas(void *p, unsigned size, uint64_t *old, uint64_t v)
 {
     switch (size) {
     case 1: CAS(uint8_t);
-    case 2: CAS(una16);
-    case 4: CAS(una32);
-    default: CAS(una64);
+    case 2: CAS(ram16);
+    case 4: CAS(ram32);
+    default: CAS(ram64);
     }
 }
 
@@ -213,16 +234,17 @@ static uint64_t rmw_value(const struct ir_insn *in, uint64_t old, struct ir_val 
 static void exec_rmw(const struct run *r, const struct ir_insn *in)
 {
     gva_t va = address(r, in);
-    void *p = in->flags & IRF_SUPER ? NULL : probe_write(r, va, in->size);
+    bool tracked;
+    void *p = rmw_begin(r, in, va, &tracked);
     struct ir_val v;
     uint64_t a = get(r, in->a), old, new;
     if (p) {
-        old = 0;
-        memcpy(&old, p, in->size);
+        old = ram_load(p, in->size);
         do {
             v = (struct ir_val){ .a = a, .fl = r->s->fl };
             new = rmw_value(in, old, &v);
         } while (!cas(p, in->size, &old, new));
+        rmw_end(r, in, tracked);
     } else {
         old = load(r, in, va);
         v = (struct ir_val){ .a = a, .fl = r->s->fl };
@@ -238,10 +260,12 @@ static void exec_rmw(const struct run *r, const struct ir_insn *in)
 static void exec_cmpxchg(const struct run *r, const struct ir_insn *in)
 {
     gva_t va = address(r, in);
-    void *p = probe_write(r, va, in->size);
+    bool tracked;
+    void *p = rmw_begin(r, in, va, &tracked);
     uint64_t m = size_mask(in->size), acc = get(r, in->a) & m, new = get(r, in->b) & m, old = acc;
     if (p) {
         cas(p, in->size, &old, new);
+        rmw_end(r, in, tracked);
     } else {
         old = load(r, in, va);
         store(r, in, va, old == acc ? new : old);

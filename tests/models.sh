@@ -21,7 +21,8 @@ verdict help $? "status $?"
 models=$(sed -n '/^models/,/^features/s/^  + \([^ ]*\).*/\1/p' "$work/help")
 [ "$(echo "$models" | wc -l)" -ge 15 ] && grep -q '^  . Icelake-Server ' "$work/help" && grep -q '^  + fxsr$' "$work/help"
 verdict help_lists $? "$(wc -l <"$work/help") lines"
-for model in $models max,-cmov,-cx8,-tsc,-pat,-pse36 max,-sse2 max,-xsave duet64,-lm,-nx max,-mmx max,-smap,-umip,-fsgsbase,-pge pentium,+cmov,sse4.2=off; do
+for model in $models max,-cmov,-cx8,-tsc,-pat,-pse36 max,-sse2 max,-xsave duet64,-lm,-nx max,-mmx max,-smap,-umip,-fsgsbase,-pge \
+    pentium,+cmov,sse4.2=off; do
     shows "$model" tcg
 done
 for model in 486 pentium3 max,-cmov,-sse max; do

@@ -59,3 +59,30 @@ linux 4 4,cores=2,threads=2
 grep -q '^siblings 4' "$work/linux4" && grep -q '^cpu cores 2' "$work/linux4"
 verdict topology $? "$(grep -E '^(siblings|cpu cores)' "$work/linux4" | tr '\n' ' ')"
 linux 8 8
+
+if [ "${SOAK:-}" != 1 ]; then
+    skip debian8 "systemd on eight CPUs: two minutes more (SOAK=1 runs it)"
+    exit 0
+fi
+if ! tests/guest/mkdebian.sh >"$work/mkdebian.log" 2>&1; then
+    skip debian8 "no Debian image: $(tail -n 1 "$work/mkdebian.log")"
+    exit 0
+fi
+test_name=smp/debian8
+dialog 300 <<'TCL'
+start -smp 8 -m 1024 -kernel $guest/vmlinuz-generic -initrd $guest/initrd-generic.gz -append "console=ttyS0 quiet duet.nonet duet.root=/dev/vda" \
+    -drive file=$guest/debian.img,if=virtio,format=raw,snapshot=on -nographic
+if {![await login_prompt "duet login: "]} { exit }
+ok login_prompt
+send "root\n"
+if {![await login "root@duet:~# "]} { exit }
+ok login
+check eight "nproc" "\[\r\n\]8\[\r\n\]"
+check systemd "systemctl is-system-running --wait | grep -E 'running|degraded'"
+check failed_units "systemctl --failed --no-legend --plain | grep -v autofs | wc -l" "\[\r\n\]0\[\r\n\]"
+check work "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do (head -c 8000000 /dev/zero | sha256sum >/tmp/s.\$i) & done; wait; sort -u /tmp/s.* | wc -l" "\[\r\n\]1\[\r\n\]"
+check no_stalls "dmesg | grep -ciE 'stall|lockup|BUG:|clocksource.*(unstable|skew)|timed out|hung' | grep -x 0"
+check no_timeouts "journalctl -b --no-pager | grep -ciE 'timed out|watchdog timeout' | grep -x 0"
+send "poweroff\n"
+ends poweroff 0
+TCL

@@ -44,3 +44,13 @@ verdict definitions_only $? "a declaration or a call passes for a definition"
 # The generated page of instructions says what the table says.
 awk -f docs/instructions.awk frontend-x86/insns.def | cmp - docs/instructions.md
 verdict instructions $? "docs/instructions.md is not current (make)"
+awk -f docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def | cmp - docs/cpu.md
+verdict cpu $? "docs/cpu.md is not current (make)"
+
+# Each feature that is offered names what proves it, and that is there.
+lost=
+for proof in $(sed -n 's,^FEAT(\([a-z0-9_]*\)\(.*\)[^2])$,\1:nothing,p; s,^FEAT(.*) */\* \(.*\) \*/$,\1,p' x86/feat.def); do
+    [ -e "tests/unit/$proof.c" ] || [ -e "tests/guest/kernels/$proof.c" ] || [ -e "tests/$proof.sh" ] || lost="$lost $proof"
+done
+[ -z "$lost" ]
+verdict proofs $? "no such test:$lost"

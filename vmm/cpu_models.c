@@ -21,7 +21,8 @@ static int help(void)
     for (unsigned f = 1; f < FEAT_COUNT; f++) {
         const struct x86_feat_row *r = &x86_feats[f];
         if (r->host != 2)
-            printf("  %c %s%s\n", r->host != 1 || x86_leaf_offers(f, x86_host_leaf, NULL) ? '+' : ' ', r->name, r->host == 3 ? " (when it is asked for)" : "");
+            printf("  %c %s%s\n", r->host != 1 || x86_leaf_offers(f, x86_host_leaf, NULL) ? '+' : ' ', r->name,
+                   r->host == 3 ? " (when it is asked for)" : "");
     }
     printf("properties: vendor=GenuineIntel|AuthenticAMD family= model= stepping= level= xlevel= model-id=\n");
     return 1;
@@ -91,7 +92,8 @@ int cpu_check(const struct options *o)
         log_error("-cpu: '%s': not a value of this property (vendor: GenuineIntel or AuthenticAMD; the others: numbers in range)", why.word);
         return -EINVAL;
     case X86_MODEL_NOT_HERE:
-        log_error("-cpu: this host's processor lacks %s of model %s (nearest possible: %s, or those taken away by ,-NAME)", why.list, why.word, why.near);
+        log_error("-cpu: this host's processor lacks %s of model %s (nearest possible: %s, or those taken away by ,-NAME)", why.list, why.word,
+                  why.near);
         return -EINVAL;
     case X86_NOT_GIVEN:
         if (!lent(o))

@@ -17,6 +17,7 @@
 #include "frontend-x86/mode.h"
 #include "vmm/engines.h"
 #include "vmm/lockstep_int.h"
+#include "x86/cpuid.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -299,7 +300,8 @@ static int init(struct vm *a)
     ls.b = vm_new(ls.kvm ? &kvm_engine : &tcg_engine, a->clock);
     __builtin_cpu_init();
     bool amd = ls.kvm && __builtin_cpu_is("amd");    /* the manners of the processor that we are on: an SVM processor's */
-    a->cpu_spec = ls.b->cpu_spec = xasprintf("%s,-rdrand,-rdseed%s", a->cpu_spec ? a->cpu_spec : "max", amd ? ",+svm" : "");    /* no answer is the same */
+    const char *spec = a->cpu_spec ? a->cpu_spec : X86_MODEL_DEFAULT;
+    a->cpu_spec = ls.b->cpu_spec = xasprintf("%s,-rdrand,-rdseed%s", spec, amd ? ",+svm" : "");    /* of those no answer is the same */
     ls.resync = true;
     ls_spaces_init(a, ls.b);
     if (ls.kvm)

@@ -24,7 +24,8 @@ static const struct reg { const char *name; size_t offset, size; } regs[] = {
     { "rip", SIZED(rip) },
     { "es", SEG(X86_ES) }, { "cs", SEG(X86_CS) }, { "ss", SEG(X86_SS) }, { "ds", SEG(X86_DS) }, { "fs", SEG(X86_FS) }, { "gs", SEG(X86_GS) },
     { "ldtr", SEG(X86_LDTR) }, { "tr", SEG(X86_TR) }, { "gdtr", DTR(gdt) }, { "idtr", DTR(idt) },
-    { "cr0", SIZED(cr0) }, { "cr2", SIZED(cr2) }, { "cr3", SIZED(cr3) }, { "cr4", SIZED(cr4) }, { "xcr0", SIZED(xcr0) }, { "efer", SIZED(efer) },
+    { "cr0", SIZED(cr0) }, { "cr2", SIZED(cr2) }, { "cr3", SIZED(cr3) }, { "cr4", SIZED(cr4) }, { "xcr0", SIZED(xcr0) },
+    { "pkru", SIZED(pkru) }, { "efer", SIZED(efer) },
     { "dr", SIZED(dr) }, { "cpl", SIZED(cpl) }, { "interrupt shadow", SIZED(intr_shadow) }, { "exception pending", SIZED(exc_pending) },
     { "kernel_gs_base", SIZED(kernel_gs_base) }, { "star", SIZED(star) }, { "lstar", SIZED(lstar) }, { "sfmask", SIZED(sfmask) }, { "tsc_offset", SIZED(tsc_offset) },
     { "x87 control, status, tags", AT(fpu), 5 }, { "mxcsr", AT(fpu) + 24, 4 }, { "x87 registers", AT(fpu) + 32, 128 }, { "xmm", AT(fpu) + 160, 256 },
@@ -54,7 +55,7 @@ static bool avx512_differs(const struct x86_cpu *a, const struct x86_cpu *b, boo
 {
     static const char *const name[] = { "opmask registers", "zmm high halves", "zmm16 to zmm31" };
     bool differ = false;
-    for (unsigned n = 5; n < X86_XCOMPS && (a->xcr0 & b->xcr0 & X86_XS_AVX512); n++) {
+    for (unsigned n = 5; n < X86_XCOMPS_FPU && (a->xcr0 & b->xcr0 & X86_XS_AVX512); n++) {
         if (!memcmp(a->fpu + x86_xcomp[n].offset, b->fpu + x86_xcomp[n].offset, x86_xcomp[n].size))
             continue;
         differ = true;

@@ -222,7 +222,7 @@ static bool whole_turn(void)
     return more;
 }
 
-static bool behind(enum how h) { return h == RUN && !x86_canonical(linear_pc(ls_cpu(0))); }
+static bool behind(enum how h) { return h == RUN && !x86_canonical(ls_cpu(0), linear_pc(ls_cpu(0))); }
 
 bool ls_kvm_turn(bool a_ran)
 {

@@ -71,8 +71,8 @@ int smp_complete(struct vm *vm, const struct options *o)
                   t.cores, t.threads);
         return -EINVAL;
     }
-    if (cpus > 1 && (strcmp(vm->engine->name, "tcg") || o->lockstep)) {
-        log_error("-smp: %u CPUs run under -accel tcg only", cpus);
+    if (cpus > 1 && o->lockstep) {
+        log_error("-smp: -lockstep needs a machine of one CPU");
         return -EINVAL;
     }
     if (cpus > 1 && cpu_has(o, FEAT_svm)) {

@@ -111,7 +111,7 @@ static int make_home(struct vm *vm, const struct engine *to, char *why, size_t l
     if (to == &kvm_engine) {
         kvm_want_irqchip(KVM_CHIPS_OFF);
         if (!vm->cpu_spec)
-            vm->cpu_spec = "max";                  /* not the host's processor: what the guest has seen */
+            vm->cpu_spec = X86_MODEL_DEFAULT;                  /* not the host's processor: what the guest has seen */
     }
     v->kick_engine = NULL;
     v->poll_word = NULL;
@@ -207,7 +207,7 @@ int switch_engine(struct vm *vm, const struct options *opt, const char *name, ch
         return -EINVAL;
     }
     if (vm->n_vcpus > 1) {
-        snprintf(why, len, "a machine of several CPUs runs under tcg only");
+        snprintf(why, len, "a machine of several CPUs stays with its engine");
         return -ENOTSUP;
     }
     if (to == &kvm_engine && !home_of(to)->cpu && (ret = kvm_would_do(opt->kvm_emulated || !strcmp(name, take_slow), why, len)) < 0)

@@ -64,11 +64,13 @@ enum { /* vectors */
 #define CR4_OSFXSR 0x200u
 #define CR4_OSXMMEXCPT 0x400u
 #define CR4_UMIP 0x800u
+#define CR4_LA57 0x1000u
 #define CR4_FSGSBASE 0x10000u
 #define CR4_PCIDE 0x20000u
 #define CR4_OSXSAVE 0x40000u
 #define CR4_SMEP 0x100000u
 #define CR4_SMAP 0x200000u
+#define CR4_PKE 0x400000u
 #define DEBUGCTL_LBR 1u
 #define DEBUGCTL_BTF 2u
 #define EFER_SCE 1u
@@ -120,6 +122,18 @@ struct x86_svm_context { uint64_t ncr3, bits, stamp; uint32_t asid; uint16_t id;
 /* The OUT that an SMI follows: size 0, none. end: the run loop has yet to step over it. */
 struct x86_io_smi { uint64_t rip; uint16_t port; uint8_t size; bool end; };
 
+/* Performance counters (x86/pmu.c). */
+#define X86_PMU_COUNTERS 4u
+#define X86_PMU_WIDTH 48
+struct timer;
+struct x86_pmu {
+    uint64_t sel[X86_PMU_COUNTERS], pmc[X86_PMU_COUNTERS], ctrl, status;
+    uint64_t since;                     /* host TSC at which pmc was right */
+    bool user;                          /* the processor has been at CPL 3 since */
+    bool halted, filter, interrupt;     /* filter: a counter counts at one level only; interrupt: owed */
+    struct timer *timer;                /* the overflow that comes first; made when first wanted */
+};
+
 struct x86_cpu {
     uint64_t regs[16];
     uint64_t rip;                       /* guest view (offset in CS) */
@@ -129,6 +143,8 @@ struct x86_cpu {
     struct x86_seg seg[X86_SEGS];
     uint8_t fpu[X86_XSAVE_SIZE] __attribute__((aligned(64)));   /* XSAVE standard format; where components lie: x86/xstate.h */
     uint64_t cr0, cr2, cr3, cr4, xcr0, efer;
+    uint64_t pkru;                      /* XSAVE component 9, which the host's registers never hold */
+    uint8_t pkru_id;                    /* stands for its value (frontend-x86/mmu_x86.c) */
     uint64_t pdpte[4];                  /* PAE paging: as read when CR3 was loaded (x86_load_pdptes), whatever became of memory since */
     uint32_t pauses;                    /* PAUSEs so far: when to let others run */
     bool pdpte_stale;                   /* a walk met memory that says something else */
@@ -160,6 +176,7 @@ struct x86_cpu {
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, mcg_status, mcg_ctl, debugctl,
         mtrr_def, mtrr_fix[11], mtrr_phys[16], tsc_adjust, bios_sign, mce_banks[4 * 10], xss,
         spec_ctrl, pv_wall_clock, pv_system_time, pv_async_pf, pv_async_pf_int, pv_steal_time, pv_eoi, pv_poll;
+    struct x86_pmu pmu;
     struct x86_svm svm;
     struct x86_svm_context svm_contexts[X86_SVM_CONTEXTS]; uint64_t svm_stamp; uint16_t svm_last_id;
     struct x86_cpuid *cpuid;            /* the CPU model's leaves (x86/cpuid.h) */
@@ -189,15 +206,17 @@ static inline gpa_t x86_smram_at(const struct x86_cpu *c, gpa_t gpa)
 /* ---- page walk (x86/walk.c): every paging mode; SDM vol. 3 ch. 4 ---- */
 struct x86_walk {
     gpa_t gpa; unsigned page_bits;          /* as struct mmu_walk */
+    unsigned pkey;                          /* protection key of the leaf */
     bool w, u, x, g, d;                     /* combined over levels: writable bit, user bit, executable, global, dirty bit of the leaf */
     unsigned n; gpa_t entry[6]; uint8_t entry_bits[6]; unsigned entry_size;
-    uint32_t fault;                         /* error code when the walk fails (P W U RSVD I) */
+    uint32_t fault;                         /* error code when the walk fails (P W U RSVD I PK) */
     /* Nested paging: entry[] are system-physical; where the nested page is smaller, the leaf is split (entry[0..] beside the guest's leaf). */
     bool nested, nested_w, nested_x;        /* nested_w: writable and dirty */
     bool npf, npf_table; gpa_t npf_gpa;     /* fault is the nested tables'; at a guest-physical address, of a table entry */
 };
 struct aspace;
-/* access 0 read 1 write 2 fetch; user: the access is a user-mode one; ac: SMAP is suspended; set_ad: update A and D. 0 or -1 (out->fault). */
+/* access 0 read 1 write 2 fetch 3 none (rights are not asked about); user: the access is a user-mode one; ac: SMAP is suspended; set_ad: update
+   A and D. 0 or -1 (out->fault). */
 int x86_walk(struct x86_cpu *, struct aspace *mem, gva_t va, unsigned access, bool user, bool ac, bool set_ad, struct x86_walk *out);
 
 /* Reads the four PDPTEs that CR3 points at, as MOV CR3 does under PAE paging. 0, or -1: one has reserved bits, nothing is changed. */
@@ -212,6 +231,15 @@ struct x86_msr { uint32_t num, offset; uint64_t mask; uint8_t kind; const char *
 extern const struct x86_msr x86_msrs[];
 extern const unsigned x86_n_msrs;
 
+/* ---- performance counters (x86/pmu.c); [regs]: general registers only ---- */
+int x86_pmu_rdmsr(struct x86_cpu *, uint32_t msr, uint64_t *v);      /* 0, or -1: #GP */
+int x86_pmu_wrmsr(struct x86_cpu *, uint32_t msr, uint64_t v);
+int x86_rdpmc(struct x86_cpu *, uint32_t n, uint64_t *v);            /* [regs] 0, or -1: #GP */
+void x86_pmu_mode(struct x86_cpu *);                                 /* [regs] privilege may have changed, and pmu.filter is set */
+void x86_pmu_halt(struct x86_cpu *, bool halt);                      /* the processor halts, or goes on */
+void x86_pmu_reset(struct x86_cpu *);
+void x86_pmu_event(struct x86_cpu *);                                /* VCPU_PMI is pending */
+
 /* ---- time: guest TSC = host TSC - tsc_offset (x86/tsc.c; general registers only) ---- */
 uint64_t x86_rdtsc(struct x86_cpu *);                                /* the processor's own, which its timers go by; any thread */
 uint64_t x86_seen_tsc(struct x86_cpu *);                             /* as an instruction reads it: an SVM guest's has an offset */
@@ -222,5 +250,9 @@ uint64_t x86_tsc_hz(void);                                           /* measured
 void x86_set_tsc_hz(uint64_t hz);                                    /* before the first question: an engine knows it, nothing is measured */
 uint64_t x86_tsc_epoch(void);                                        /* host TSC at which every vCPU's TSC was 0 */
 
-static inline bool x86_canonical(uint64_t va) { return (uint64_t)((int64_t)(va << 16) >> 16) == va; }
+#define X86_PHYS_BITS 46      /* physical address width told to the guest */
+/* Linear addresses have 48 bits, with 5-level paging 57. x86_canonical: what the paging in force asks of rip, stack and data. */
+static inline bool x86_canonical_in(uint64_t va, unsigned bits) { return (uint64_t)((int64_t)(va << (64 - bits)) >> (64 - bits)) == va; }
+static inline unsigned x86_va_bits(const struct x86_cpu *c) { return c->cr4 & CR4_LA57 ? 57 : 48; }
+static inline bool x86_canonical(const struct x86_cpu *c, uint64_t va) { return x86_canonical_in(va, x86_va_bits(c)); }
 #endif

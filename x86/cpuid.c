@@ -124,7 +124,8 @@ static void leaf_topology(const struct x86_cpuid *id, uint32_t n, uint32_t apic_
 
 uint64_t x86_xcr0_valid(const struct x86_cpuid *id)
 {
-    return x86_has(id, FEAT_avx512f) ? X86_XS_BASE | X86_XS_AVX512 : x86_has(id, FEAT_avx) ? X86_XS_BASE : X86_XS_X87 | X86_XS_SSE;
+    uint64_t vectors = x86_has(id, FEAT_avx512f) ? X86_XS_BASE | X86_XS_AVX512 : x86_has(id, FEAT_avx) ? X86_XS_BASE : X86_XS_X87 | X86_XS_SSE;
+    return vectors | (x86_has(id, FEAT_pku) ? X86_XS_PKRU : 0);
 }
 
 /* No component belongs to the supervisor. */
@@ -179,7 +180,13 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
         break;
     case 7:
         leaf_features(id, 7, n, out);
-        out[0] |= n == 0 && x86_has(id, FEAT_avx_vnni);    /* EAX of subleaf 0: the highest subleaf */
+        out[2] |= n == 0 && cpu->cr4 & CR4_PKE ? 1u << 4 : 0;                  /* OSPKE */
+        out[0] |= n == 0 && (x86_has(id, FEAT_avx_vnni) || x86_has(id, FEAT_avx512_bf16));    /* EAX of subleaf 0: the highest subleaf */
+        break;
+    case 0xa:                                              /* version 2, which is the feature's bit; a set bit of EBX is an event that cannot be counted */
+        leaf_features(id, leaf, 0, out);
+        if (out[0])
+            out[0] |= X86_PMU_COUNTERS << 8 | X86_PMU_WIDTH << 16 | 7u << 24, out[1] = 0x7a;
         break;
     case 0xb: case 0x1f:
         leaf_topology(id, n, apic_id, out);
@@ -237,7 +244,7 @@ static void leaf_ext(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t ou
         leaf_features(id, leaf, 0, out);
         break;
     case 0x80000008:
-        out[0] = X86_PHYS_BITS | 48u << 8;
+        out[0] = X86_PHYS_BITS | (x86_has(id, FEAT_la57) ? 57u : 48u) << 8;
         out[2] = id->amd ? (package_of(id) - 1) | (uint32_t)id_bits(package_of(id)) << 12 : 0;
         break;
     case 0x8000000a:

@@ -34,13 +34,15 @@ enum x86_model_fault {
     X86_MODEL_OK,
     X86_NO_MODEL, X86_NO_FEATURE, X86_BAD_VALUE,              /* word is not known, or its value is not one */
     X86_NOT_GIVEN,                                            /* word is a feature that exists, but not here */
-    X86_NOT_HERE,                                             /* word is a feature that this host's processor lacks; near, unless empty: one like it that can be had */
-    X86_MODEL_NOT_HERE,                                       /* word is a model, list the features of it that the host's processor lacks; near: a model that can be had */
+    X86_NOT_HERE,                                             /* word is a feature that the host's processor lacks; near: one like it that can be had, or "" */
+    X86_MODEL_NOT_HERE,                                       /* word is a model, list what the host's processor lacks of it; near: a model that can be had */
     X86_NEEDS_MORE,                                           /* word is a feature that builds on those of list, which the model lacks */
 };
 struct x86_model_why { enum x86_model_fault fault; char word[64], near[64], list[512]; };
 
-/* MODEL[,+F][,-F][,F=on|off][,PROPERTY=VALUE] on a host; NULL or no name: max. 0, or -EINVAL and why. */
+/* Without -cpu: all that makes guests faster, and nothing that only costs them (a fifth level of tables, keys), or that they seldom look for. */
+#define X86_MODEL_DEFAULT "max,-la57,-pku"
+/* MODEL[,+F][,-F][,F=on|off][,PROPERTY=VALUE] on a host; NULL or no name: the default. 0, or -EINVAL and why. */
 int x86_model_make(struct x86_cpuid *, const char *spec, x86_leaf_fn *host, void *opaque, struct x86_model_why *why);
 int x86_cpuid_model(struct x86_cpuid *, const char *spec);    /* on this host */
 const char *x86_model_name(unsigned n);                       /* NULL: there are no more */
@@ -60,6 +62,8 @@ int x86_cpuid_adopt(struct x86_cpuid *, const char *spec, x86_leaf_fn *, void *o
 /* Takes from a processor's leaf the features that have names and that the model lacks. */
 void x86_cpuid_mask(const struct x86_cpuid *, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 uint64_t x86_xcr0_valid(const struct x86_cpuid *);            /* bits that XCR0 may have */
-bool x86_has(const struct x86_cpuid *, enum x86_feat);
+static inline bool x86_has(const struct x86_cpuid *id, enum x86_feat f) { return f == FEAT_none || (id->feats[f / 64] >> (f % 64) & 1); }
+/* What MSRs, bases of segments and tables, and INVLPG accept: as wide as the processor can have addresses, whatever the paging in force. */
+static inline bool x86_canonical_wide(const struct x86_cpu *c, uint64_t va) { return x86_canonical_in(va, x86_has(c->cpuid, FEAT_la57) ? 57 : 48); }
 void x86_cpuid(struct x86_cpu *, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);   /* eax ebx ecx edx */
 #endif

@@ -47,14 +47,9 @@ static const uint8_t needs[][2] = {
     { FEAT_avx512_vnni, FEAT_avx512f }, { FEAT_avx512_bitalg, FEAT_avx512bw }, { FEAT_avx512_vpopcntdq, FEAT_avx512f },
     { FEAT_avx512_vp2intersect, FEAT_avx512f }, { FEAT_avx512_bf16, FEAT_avx512bw }, { FEAT_mca, FEAT_mce }, { FEAT_x2apic, FEAT_apic },
     { FEAT_tsc_deadline, FEAT_apic }, { FEAT_nx, FEAT_pae }, { FEAT_lm, FEAT_pae }, { FEAT_lm, FEAT_msr }, { FEAT_syscall, FEAT_lm }, { FEAT_lahf64, FEAT_lm },
-    { FEAT_pdpe1gb, FEAT_lm }, { FEAT_fsgsbase, FEAT_lm }, { FEAT_pcid, FEAT_lm }, { FEAT_invpcid, FEAT_pcid }, { FEAT_arch_cap, FEAT_msr },
+    { FEAT_pdpe1gb, FEAT_lm }, { FEAT_fsgsbase, FEAT_lm }, { FEAT_pcid, FEAT_lm }, { FEAT_la57, FEAT_lm }, { FEAT_pku, FEAT_lm }, { FEAT_pku, FEAT_xsave }, { FEAT_invpcid, FEAT_pcid }, { FEAT_arch_cap, FEAT_msr },
     { FEAT_svm, FEAT_lm }, { FEAT_npt, FEAT_svm }, { FEAT_nrip_save, FEAT_svm }, { FEAT_flushbyasid, FEAT_svm },
 };
-
-bool x86_has(const struct x86_cpuid *id, enum x86_feat f)
-{
-    return f == FEAT_none || (id->feats[f / 64] >> (f % 64) & 1);
-}
 
 void x86_feat_set(struct x86_cpuid *id, unsigned f, bool on)
 {
@@ -382,8 +377,9 @@ static void identify(struct x86_cpuid *id, const struct model *m, const char *sp
 int x86_model_make(struct x86_cpuid *id, const char *spec, x86_leaf_fn *host, void *opaque, struct x86_model_why *why)
 {
     struct x86_cpuid asked = { 0 };
-    size_t len = strcspn(spec ? spec : "", ",");
-    const struct model *m = len ? model_find(spec, len) : model_find("max", 3);
+    spec = spec && *spec ? spec : X86_MODEL_DEFAULT;
+    size_t len = strcspn(spec, ",");
+    const struct model *m = model_find(spec, len);
     memset(why, 0, sizeof(*why));
     memset(id, 0, sizeof(*id));
     if (!m)

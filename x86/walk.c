@@ -1,5 +1,5 @@
 /*
- * The guest's page walk in every paging mode: off, 32-bit (with PSE and PSE-36), PAE, 4-level.
+ * The guest's page walk in every paging mode: off, 32-bit (with PSE and PSE-36), PAE, 4-level, 5-level; protection keys.
  *
  * In: a linear address (canonical: the caller's check) and the kind of access; CR0, CR3, CR4, EFER of the CPU. Out: the physical address and
  * combined rights, or the page-fault error code. A and D bits are set by compare-and-exchange on the host's RAM, after the rights have
@@ -7,7 +7,7 @@
  * Under nested paging (AMD SVM) the addresses in all this are a guest's: each goes through a second walk, of the tables of nested CR3, and
  * either can fail: out->npf tells whose fault it is. APM vol. 2 15.25.
  * entry[] and entry_bits[] are indexed by level: 0 is the leaf's entry, n - 1 the root's.
- * SDM vol. 3 ch. 4 (4.3 32-bit, 4.4 PAE, 4.5 4-level, 4.6 rights, 4.7 error codes, 4.8 A and D).
+ * SDM vol. 3 ch. 4 (4.3 32-bit, 4.4 PAE, 4.5 4-level and 5-level, 4.6 rights and keys, 4.7 error codes, 4.8 A and D).
  */
 #include "core/aspace.h"
 #include "x86/cpuid.h"
@@ -24,7 +24,8 @@
 #define PTE_NX (1ull << 63)
 #define PHYS_MASK (BIT(X86_PHYS_BITS) - 1)
 
-enum { PFE_P = 1, PFE_W = 2, PFE_U = 4, PFE_RSVD = 8, PFE_I = 16 };
+enum { PFE_P = 1, PFE_W = 2, PFE_U = 4, PFE_RSVD = 8, PFE_I = 16, PFE_PK = 32 };
+enum { KEY_AD = 1, KEY_WD = 2 };
 
 struct format {                     /* of the paging mode in force */
     uint8_t levels, entry_size, index_bits;
@@ -45,7 +46,7 @@ static bool offers(const struct x86_cpuid *id, enum x86_feat f) { return !id || 
 static struct format walk_format(const struct x86_cpuid *id, uint64_t cr4, uint64_t efer)
 {
     if (efer & EFER_LMA)
-        return (struct format){ 4, 8, 9, efer & EFER_NXE, true, offers(id, FEAT_pdpe1gb) ? 0 : PTE_PS };
+        return (struct format){ cr4 & CR4_LA57 ? 5 : 4, 8, 9, efer & EFER_NXE, true, offers(id, FEAT_pdpe1gb) ? 0 : PTE_PS };
     if (cr4 & CR4_PAE)
         return (struct format){ 3, 8, 9, efer & EFER_NXE, true, 0 };
     return (struct format){ 2, 4, 10, false, cr4 & CR4_PSE,
@@ -95,7 +96,7 @@ static uint64_t reserved_bits(const struct format *f, unsigned level, bool large
         r |= 0x7ff0000000000000ull;
     if (!f->nx)
         r |= PTE_NX;
-    if (level == 3)
+    if (level >= 3)
         r |= PTE_PS;
     else if (large && level == 2 && f->not_large)
         r |= f->not_large;
@@ -128,9 +129,22 @@ static gpa_t leaf_address(const struct format *f, uint64_t e, unsigned level, gv
 /* What a walk is for. */
 struct purpose { unsigned access; bool user, ac, set_ad; };
 
-/* May this access be made with the combined rights in OUT? To nested tables every access is a user's. */
-static bool allowed(const struct x86_cpu *c, const struct x86_walk *out, const struct purpose *p)
+/* Does the protection key of a user's page bar this access? For a supervisor's, too; its writes only if it heeds read-only pages. */
+static bool key_bars(const struct x86_cpu *c, const struct x86_walk *out, const struct purpose *p)
 {
+    unsigned bits = (unsigned)(c->pkru >> (2 * out->pkey)) & 3;
+    if (!(c->cr4 & CR4_PKE) || !(c->efer & EFER_LMA) || !out->u || p->access > 1)
+        return false;
+    return (bits & KEY_AD) || ((bits & KEY_WD) && p->access == 1 && (p->user || (c->cr0 & CR0_WP)));
+}
+
+/* May this access be made with the combined rights in OUT? To nested tables every access is a user's. */
+static bool allowed(const struct x86_cpu *c, const struct tables *t, const struct x86_walk *out, const struct purpose *p)
+{
+    if (p->access == 3)
+        return true;
+    if (!t->host && key_bars(c, out, p))
+        return false;
     if (p->user && !out->u)
         return false;
     if (p->access == 2)
@@ -145,6 +159,8 @@ static int fail(const struct x86_cpu *c, const struct tables *t, struct x86_walk
     out->fault = code | (p->access == 1 ? PFE_W : 0) | (p->user ? PFE_U : 0);
     if (p->access == 2 && (t->f.nx || (!t->host && ((c->cr4 & CR4_SMEP) || ((c->cr4 & CR4_PAE) && (c->efer & EFER_NXE))))))
         out->fault |= PFE_I;
+    if (code == PFE_P && !t->host && key_bars(c, out, p))
+        out->fault |= PFE_PK;
     return -1;
 }
 
@@ -212,7 +228,7 @@ static int set_accessed(struct aspace *mem, const struct format *f, const struct
 static int walk_once(struct x86_cpu *c, struct aspace *mem, const struct tables *t, gva_t va, const struct purpose *p, struct x86_walk *out)
 {
     const struct format f = t->f;
-    struct walk_entry seen[4];
+    struct walk_entry seen[5];
     uint64_t base = root_base(t->root, &f), e = 0;
     unsigned level = f.levels;
     bool large = false;
@@ -235,7 +251,8 @@ static int walk_once(struct x86_cpu *c, struct aspace *mem, const struct tables 
         combine(&f, out, e, level);
         base = table_base(&f, e);
     } while (level && !large);
-    if (!allowed(c, out, p))
+    out->pkey = f.entry_size == 8 && f.levels > 3 ? e >> 59 & 15 : 0;
+    if (!allowed(c, t, out, p))
         return fail(c, t, out, p, PFE_P);
     unsigned leaf = level;
     if (p->set_ad && set_accessed(mem, &f, seen, leaf, p->access == 1))

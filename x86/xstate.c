@@ -3,7 +3,7 @@
 #include "x86/cpu.h"
 #include <cpuid.h>
 
-struct x86_xcomp x86_xcomp[X86_XCOMPS] = { [2] = { X86_XSAVE_EXTENDED, 256, false } };
+struct x86_xcomp x86_xcomp[X86_XCOMPS] = { [2] = { X86_XSAVE_EXTENDED, 256, false }, [9] = { X86_XSAVE_SIZE, 8, false } };
 
 __attribute__((constructor)) static void xcomp_init(void)
 {

@@ -62,6 +62,8 @@ static struct fault { const char *ours; uint8_t map, lo, hi, when; const char *t
     { NULL, 0, 0xe8, 0xe9, IN64 | W66, NULL, true, "66 makes it take a 16-bit displacement in 64-bit mode, as AMD does; we do as Intel", 0 },
     { NULL, 1, 0x80, 0x8f, IN64 | W66, NULL, true, "likewise", 0 },
     { "ret", 0, 0xc2, 0xc2, ALL | W66, NULL, true, "66 makes it take a 4-byte immediate", 0 },
+    { "rdpkru", 1, 0x01, 0x01, ALL | WREG, refused, false, "it does not know protection keys", 0 },
+    { "wrpkru", 1, 0x01, 0x01, ALL | WREG, refused, false, "likewise", 0 },
     { "ud0", 1, 0xff, 0xff, ALL, NULL, true, "it ends UD0 before the modrm byte", 0 },
     { "ud0", 1, 0xff, 0xff, ALL, refused, false, "it does not know UD0 with prefixes", 0 },
     { "ud1", 1, 0xb9, 0xb9, ALL, "ud2b", true, "it ends UD1 before the modrm byte", 0 },

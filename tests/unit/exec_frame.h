@@ -108,7 +108,7 @@ static void exec_fill_initial(uint8_t *f)
     }
     if (!(bv & 2))
         memset(f + 160, 0, 256);
-    for (unsigned n = 2; n < X86_XCOMPS; n++)
+    for (unsigned n = 2; n < X86_XCOMPS_FPU; n++)
         if (exec_components & ~bv & (1u << n))
             memset(f + x86_xcomp[n].offset, 0, x86_xcomp[n].size);
 }
@@ -299,7 +299,7 @@ static void exec_setup(void)
 {
     if (exec_tcg.t)
         return;
-    CHECK_EQ(x86_cpuid_model(&exec_model, "max"), 0);
+    CHECK_EQ(x86_cpuid_model(&exec_model, X86_MODEL_DEFAULT), 0);
     exec_components = x86_xcr0_valid(&exec_model);
     exec_fpu_size = x86_xsave_size(exec_components, false);
     exec_fe = x86_frontend;

@@ -742,7 +742,7 @@ static void random_fpu(uint8_t *f)
         random_float(f + 160 + 16 * k, 16);
         random_float(f + 576 + 16 * k, 16);
     }
-    for (unsigned n = 5; n < X86_XCOMPS; n++)
+    for (unsigned n = 5; n < X86_XCOMPS_FPU; n++)
         for (unsigned k = 0; (exec_components >> n & 1) && k < x86_xcomp[n].size; k += n == 5 ? 8 : 16)
             if (n == 5)
                 random_mask(f + x86_xcomp[n].offset + k);

@@ -135,7 +135,7 @@ TEST(cpu_state_there_and_back)
     uint64_t components = x86_xcr0_valid(&kvm_host.model), extended = components & (X86_XS_AVX | X86_XS_AVX512);
     memcpy(c->fpu + 512, &components, 8);
     c->xcr0 = components;
-    for (unsigned n = 2; n < X86_XCOMPS; n++)
+    for (unsigned n = 2; n < X86_XCOMPS_FPU; n++)
         if (extended >> n & 1)
             fill(c->fpu + x86_xcomp[n].offset, x86_xcomp[n].size, n);
     c->exc_pending = true;
@@ -160,7 +160,7 @@ TEST(cpu_state_there_and_back)
     CHECK(!memcmp(c->regs, want.regs, sizeof(c->regs)));
     CHECK(!memcmp(c->seg, want.seg, sizeof(c->seg)));
     CHECK(!memcmp(c->fpu + 32, want.fpu + 32, 8 * 16 + 16 * 16));
-    for (unsigned n = 2; n < X86_XCOMPS; n++)
+    for (unsigned n = 2; n < X86_XCOMPS_FPU; n++)
         CHECK(!(extended >> n & 1) || !memcmp(c->fpu + x86_xcomp[n].offset, want.fpu + x86_xcomp[n].offset, x86_xcomp[n].size));
     printf("# components %llx\n", (unsigned long long)components);
     CHECK_EQ(k->flags, flags);

@@ -264,7 +264,7 @@ static void random_cpu(struct x86_cpu *c)
     fl |= (chance(2) ? (rnd() & RF_IOPL) : RF_IOPL) | (chance(12) ? RF_TF : 0) | (chance(12) ? RF_RF : 0);
     fl &= chance(3) ? ~0ull : ~(uint64_t)(RF_NT | RF_AC);
     x86_set_rflags(c, fl | 2 | (w->vm86 ? RF_VM | (rnd() & (RF_VIF | RF_VIP)) : 0));
-    exec_components = x86_xcr0_valid(&sys_model);
+    exec_components = x86_xcr0_valid(&sys_model) & ~(uint64_t)X86_XS_PKRU;          /* what the host's registers hold */
     random_fpu(st.fpu);
     memcpy(c->fpu, st.fpu, FPU_SIZE);
     *(uint64_t *)(c->fpu + 512) = exec_components;
@@ -274,9 +274,9 @@ static void sys_setup(void)
 {
     if (sys_i.m.t)
         return;
-    CHECK_EQ(x86_cpuid_model(&exec_model, "max"), 0);
+    CHECK_EQ(x86_cpuid_model(&exec_model, X86_MODEL_DEFAULT), 0);
     CHECK_EQ(x86_cpuid_model(&sys_model, "max,+svm"), 0);
-    exec_components = x86_xcr0_valid(&sys_model);
+    exec_components = x86_xcr0_valid(&sys_model) & ~(uint64_t)X86_XS_PKRU;          /* what the host's registers hold */
     x86_freeze_tsc(frozen);
     sys_new(&sys_i, true);
     sys_new(&sys_t, exec_no_tcg);

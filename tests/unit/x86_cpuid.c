@@ -18,7 +18,7 @@ static void fresh(const char *spec)
 
 TEST(cpuid_leaves)
 {
-    fresh("max");
+    fresh(NULL);
     x86_cpuid(&cpu, 0, 0, r);
     CHECK(r[0] >= 0xd && !memcmp(&r[1], "Genu", 4) && !memcmp(&r[3], "ineI", 4) && !memcmp(&r[2], "ntel", 4));
     x86_cpuid(&cpu, 1, 0, r);
@@ -84,21 +84,38 @@ static void host(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
         out[lacks.reg] &= ~lacks.bits;
 }
 
+static const struct { const char *name, *base, *features; } rows[] = {
+#define MODEL(name, base, vendor, family, model, stepping, level, xlevel, brand, features) { #name, base, features },
+#include "x86/models.def"
+#undef MODEL
+};
+
+/* The words of a row over those of its base, as a list of names would be read. */
+static void listed(const char *name, bool has[FEAT_COUNT])
+{
+    for (unsigned i = 0; *name && i < ARRAY_SIZE(rows); i++) {
+        if (strcmp(rows[i].name, name))
+            continue;
+        listed(rows[i].base, has);
+        for (unsigned f = 1; f < FEAT_COUNT; f++) {
+            size_t n = strlen(x86_feats[f].name);
+            for (const char *p = rows[i].features; x86_feats[f].host != 2 && (p = strstr(p, x86_feats[f].name)); p += n)
+                has[f] |= (p == rows[i].features || p[-1] == ' ') && (p[n] == ' ' || !p[n]);
+        }
+    }
+}
+
 /* Every row of models.def and each of its words: known, and what it builds on is in the model, too. */
 TEST(model_rows)
 {
-    static const struct { const char *base, *features; } rows[] = {
-#define MODEL(name, base, vendor, family, model, stepping, level, xlevel, brand, features) { base, features },
-#include "x86/models.def"
-#undef MODEL
-    };
     struct x86_model_why why;
     lacks.bits = 0;
     for (unsigned i = 0; x86_model_name(i); i++) {
+        bool has[FEAT_COUNT] = { false };
         CHECK(!x86_model_make(&id, x86_model_name(i), host, NULL, &why) && x86_model_possible(i, host, NULL));
-        struct x86_cpuid whole = id;
-        x86_drop_dependents(&whole);
-        CHECK(!memcmp(whole.feats, id.feats, sizeof(whole.feats)));
+        listed(rows[i].name, has);
+        for (unsigned f = 1; f < FEAT_COUNT && *rows[i].features != '*'; f++)
+            CHECK_EQ(x86_has(&id, f), has[f]);
         for (const char *p = rows[i].features; *p; p += strspn(p, " ")) {
             char spec[64];
             size_t n = strcspn(p, " ");
@@ -106,6 +123,26 @@ TEST(model_rows)
             CHECK(*p == '*' || x86_model_make(&id, spec, host, NULL, &why) == 0);
             p += n;
         }
+    }
+}
+
+/* Each feature is at its place, and only where the model has it. */
+TEST(feature_bits)
+{
+    struct x86_model_why why;
+    lacks.bits = 0;
+    for (unsigned f = 1; f < FEAT_COUNT; f++) {
+        const struct x86_feat_row *row = &x86_feats[f];
+        CHECK_EQ(x86_model_make(&id, "max,+svm,+pmu,vendor=GenuineIntel", host, NULL, &why), 0);
+        memset(&cpu, 0, sizeof(cpu));
+        cpu.cpuid = &id;
+        cpu.efer = EFER_LMA;                                               /* SYSCALL shows in 64-bit code */
+        cpu.seg[X86_CS].attr = SEG_L;
+        x86_cpuid(&cpu, row->leaf, row->subleaf, r);
+        CHECK_EQ(r[row->reg] >> row->bit & 1, row->host != 2);
+        x86_feat_set(&id, f, false);
+        x86_cpuid(&cpu, row->leaf, row->subleaf, r);
+        CHECK_EQ(r[row->reg] >> row->bit & 1, 0);
     }
 }
 
@@ -239,7 +276,7 @@ TEST(cpuid_xsave_avx512)
 {
     static const unsigned size[3] = { 64, 512, 1024 };
     unsigned end = 0;
-    fresh("max");
+    fresh(X86_MODEL_DEFAULT);
     if (!x86_has(&id, FEAT_avx512f))
         SKIP("the host has no AVX-512");
     for (unsigned n = 5; n < 8; n++) {
@@ -262,7 +299,7 @@ TEST(cpuid_xsave_avx512)
 
 TEST(cpuid_xsave)
 {
-    fresh("max,-avx512f");
+    fresh(X86_MODEL_DEFAULT ",-avx512f");
     if (!x86_has(&id, FEAT_avx))
         SKIP("the host has no AVX");
     for (unsigned k = 0; k < 2; k++) {
@@ -276,7 +313,30 @@ TEST(cpuid_xsave)
     CHECK(r[0] == 256 && r[1] == 576 && r[2] == 0 && r[3] == 0);
     x86_cpuid(&cpu, 0xd, 5, r);
     CHECK_EQ(r[0] | r[1] | r[2] | r[3], 0);
-    fresh("max,-avx512f,-xsavec");
+    fresh(X86_MODEL_DEFAULT ",-avx512f,-xsavec");
     x86_cpuid(&cpu, 0xd, 1, r);
     CHECK(r[0] == 5 && r[1] == 0);
+}
+
+/* Keys and wide addresses: component 9 after all others, OSPKE, linear address bits. */
+TEST(cpuid_wide)
+{
+    fresh("max");
+    CHECK(x86_has(&id, FEAT_pku) && x86_has(&id, FEAT_la57));
+    x86_cpuid(&cpu, 7, 0, r);
+    CHECK((r[2] & (1u << 3 | 1u << 4 | 1u << 16)) == (1u << 3 | 1u << 16));
+    cpu.cr4 |= CR4_PKE;
+    x86_cpuid(&cpu, 7, 0, r);
+    CHECK(r[2] & 1u << 4);
+    x86_cpuid(&cpu, 0x80000008, 0, r);
+    CHECK_EQ(r[0] & 0xffff, 46 | 57 << 8);
+    x86_cpuid(&cpu, 0xd, 9, r);
+    CHECK(r[0] == 8 && r[1] >= X86_XSAVE_SIZE && r[2] == 0);
+    uint32_t end = r[1] + 8;
+    cpu.xcr0 = 0x203;
+    x86_cpuid(&cpu, 0xd, 0, r);
+    CHECK((r[0] & 0x200) && r[1] == end && r[2] == end);
+    x86_cpuid(&cpu, 0xd, 1, r);
+    CHECK_EQ(r[1], 584);
+    CHECK(x86_cpuid_model(&id, "max,-xsave") == 0 && !x86_has(&id, FEAT_pku));
 }

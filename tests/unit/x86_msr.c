@@ -9,7 +9,7 @@ static uint32_t flags;
 
 static void fresh(void)
 {
-    CHECK_EQ(x86_cpuid_model(&id, "max"), 0);
+    CHECK_EQ(x86_cpuid_model(&id, X86_MODEL_DEFAULT), 0);
     memset(&cpu, 0, sizeof(cpu));
     cpu.cpuid = &id;
     cpu.flags_word = &flags;
@@ -29,8 +29,14 @@ TEST(msr_fields)
     CHECK_EQ(x86_wrmsr(&cpu, 0xc0000082, 0xffffffff81000000ull), 0);
     CHECK_EQ(cpu.lstar, 0xffffffff81000000ull);
     CHECK(x86_wrmsr(&cpu, 0xc0000082, 0x800000000000ull) < 0);
+    x86_feat_set(&id, FEAT_la57, true);                     /* addresses may have 57 bits, whatever the paging in force */
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000082, 0xff000000000000ull), 0);
+    CHECK(x86_wrmsr(&cpu, 0xc0000082, 0x100000000000000ull) < 0);
+    x86_feat_set(&id, FEAT_la57, false);
+    CHECK_EQ(x86_wrmsr(&cpu, 0xc0000082, 0xffffffff81000000ull), 0);
     CHECK_EQ(x86_wrmsr(&cpu, 0xc0000101, 0xffff888000000000ull), 0);
     CHECK_EQ(cpu.seg[X86_GS].base, 0xffff888000000000ull);
+    CHECK(x86_rdmsr(&cpu, 0xc1, &v) < 0 && x86_rdmsr(&cpu, 0x186, &v) < 0 && x86_rdmsr(&cpu, 0x38f, &v) < 0);     /* counters are +pmu */
     CHECK_EQ(x86_rdmsr(&cpu, 0x277, &v), 0);
     CHECK_EQ(v, 0x0007040600070406ull);
     CHECK(x86_wrmsr(&cpu, 0x277, 2) < 0);
@@ -63,6 +69,21 @@ TEST(msr_efer)
     CHECK(x86_wrmsr(&cpu, 0xc0000080, EFER_SVME) < 0);
     cpu.cr0 |= CR0_PG;
     CHECK(x86_wrmsr(&cpu, 0xc0000080, EFER_SCE | EFER_NXE) < 0);
+}
+
+/* Memory types are those there are; machine-check banks keep their controls, and their status is written with zero only. */
+TEST(msr_memory_types_and_banks)
+{
+    uint64_t v;
+    fresh();
+    CHECK(!x86_rdmsr(&cpu, 0xfe, &v) && v == 0x508 && x86_wrmsr(&cpu, 0xfe, v) < 0);
+    CHECK(!x86_wrmsr(&cpu, 0x2ff, 0xc06) && x86_wrmsr(&cpu, 0x2ff, 0xc02) < 0 && x86_wrmsr(&cpu, 0x2ff, 0x1000) < 0);
+    CHECK(!x86_wrmsr(&cpu, 0x200, 0x80000006) && x86_wrmsr(&cpu, 0x200, 0x80000007) < 0 && x86_wrmsr(&cpu, 0x200, BIT(46)) < 0);
+    CHECK(!x86_wrmsr(&cpu, 0x250, 0x0605040100060504ull) && x86_wrmsr(&cpu, 0x250, 0x0302000000000000ull) < 0);
+    CHECK(!x86_rdmsr(&cpu, 0x179, &v) && (v & 0xff) == 10 && x86_wrmsr(&cpu, 0x179, v) < 0);
+    CHECK(!x86_wrmsr(&cpu, 0x400, 5) && !x86_rdmsr(&cpu, 0x400, &v) && v == 5);
+    CHECK(!x86_wrmsr(&cpu, 0x401, 0) && x86_wrmsr(&cpu, 0x401, 1) < 0 && x86_rdmsr(&cpu, 0x428, &v) < 0);
+    CHECK(!x86_wrmsr(&cpu, 0x17b, ~0ull) && x86_wrmsr(&cpu, 0x17b, 1) < 0);
 }
 
 /* VM_CR: disabled for good without the feature; with it SVMDIS bars EFER.SVME, and LOCK holds it. */

@@ -10,7 +10,7 @@
 #include "smp.h"
 
 #ifndef RUNS
-#define RUNS 1000                                        /* of each combination; where it is cheap, 16 times as many */
+#define RUNS 400                                        /* of each combination; where it is cheap, 16 times as many */
 #endif
 
 enum op_kind { NOP, ST, LD };

@@ -72,7 +72,7 @@ CODE(bad_push, "movabs $0x800000000008,%rsp\nbad_push_at: push %rax\n" CODE_END)
 CODE(bad_pop, "movabs $0xffff7ffffffffff8,%rsp\nbad_pop_at: pop %rax\n" CODE_END) LABEL(bad_pop_at);
 CODE(bad_jmp, "movabs $0x800000000000,%rbx\nbad_jmp_at: jmp *%rbx\n" CODE_END) LABEL(bad_jmp_at);
 CODE(bad_sse, "movabs $0x800000000000,%rbx\nbad_sse_at: movups (%rbx),%xmm0\n" CODE_END) LABEL(bad_sse_at);
-CODE(bad_lgdt, "movw $7,0x300000; movabs $0x800000000000,%rbx; mov %rbx,0x300002\nbad_lgdt_at: lgdt 0x300000\n" CODE_END) LABEL(bad_lgdt_at);
+CODE(bad_lgdt, "movw $7,0x300000; movabs $0x100000000000000,%rbx; mov %rbx,0x300002\nbad_lgdt_at: lgdt 0x300000\n" CODE_END) LABEL(bad_lgdt_at);
 static void canonical(void)
 {
     go3(bad_rd); EXPECT(13, 0, bad_rd_at);

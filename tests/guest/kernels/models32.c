@@ -25,25 +25,29 @@ static struct regs base(void *ip)
 #define I(name, text) CODE(i_##name, text "\n" CODE_END)
 I(tsc, "rdtsc") I(msr, "mov $0x8b,%ecx; rdmsr") I(cx8, "cmpxchg8b (%ebx)") I(cmov, "cmovz %eax,%ecx")
 I(nop, ".byte 0x0f,0x1f,0xc0") I(fcmov, "fninit; fldz; fcmovb %st(0),%st") I(fcomi, "fninit; fldz; fcomi %st(0),%st") I(mmx, "emms")
-I(fxsr, "fxsave (%ebx)") I(sse, "xorps %xmm0,%xmm0") I(sse2, "xorpd %xmm0,%xmm0") I(sse3, "haddps %xmm0,%xmm0") I(fisttp, "fninit; fldz; fisttps (%ebx)")
+I(fxsr, "fxsave (%ebx)")
+I(sse, "xorps %xmm0,%xmm0") I(sse2, "xorpd %xmm0,%xmm0") I(sse3, "haddps %xmm0,%xmm0") I(fisttp, "fninit; fldz; fisttps (%ebx)")
 I(ssse3, "pabsb %xmm0,%xmm0") I(sse41, "ptest %xmm0,%xmm0") I(sse42, "pcmpgtq %xmm0,%xmm0") I(popcnt, "popcnt %eax,%eax") I(aes, "aesenc %xmm0,%xmm0")
 I(pclmulqdq, "pclmulqdq $0,%xmm0,%xmm0") I(movbe, "movbe (%ebx),%eax") I(rdrand, "rdrand %eax") I(rdseed, "rdseed %eax") I(clfsh, "clflush (%ebx)")
 I(clflushopt, "clflushopt (%ebx)") I(clwb, "clwb (%ebx)") I(adx, "adcx %eax,%eax") I(sha, "sha1nexte %xmm0,%xmm0") I(gfni, "gf2p8mulb %xmm0,%xmm0")
 I(xsave, "xor %ecx,%ecx; xgetbv") I(avx, "vxorps %xmm0,%xmm0,%xmm0") I(avx2, "vpxor %ymm0,%ymm0,%ymm0") I(fma, "vfmadd132ps %xmm0,%xmm0,%xmm0")
 I(f16c, "vcvtph2ps %xmm0,%xmm0") I(bmi1, "andn %eax,%eax,%eax") I(bmi2, "pdep %eax,%eax,%eax") I(avx512f, "vpxord %zmm0,%zmm0,%zmm0")
-I(rdtscp, "rdtscp") I(rdpid, "rdpid %eax") I(monitor, "mov %ebx,%eax; monitor") I(smap, "clac") I(sse4a, "extrq $1,$1,%xmm0")
+I(rdtscp, "rdtscp") I(rdpid, "rdpid %eax") I(monitor, "mov %ebx,%eax; monitor") I(smap, "clac") I(sse4a, "extrq $1,$1,%xmm0") I(prefetchw, "prefetchw (%ebx)")
 #undef I
 
 #define ROW(name, n, sub, reg, bit) { #name, i_##name, n, sub, reg, bit }
 static const struct { const char *name; u8 *code; u32 leaf, sub; u8 reg, bit; } rows[] = {
     ROW(tsc, 1, 0, 3, 4), ROW(msr, 1, 0, 3, 5), ROW(cx8, 1, 0, 3, 8), ROW(cmov, 1, 0, 3, 15), ROW(nop, 1, 0, 3, 15),
     ROW(fcmov, 1, 0, 3, 15), ROW(fcomi, 1, 0, 3, 15), ROW(mmx, 1, 0, 3, 23), ROW(fxsr, 1, 0, 3, 24), ROW(sse, 1, 0, 3, 25), ROW(sse2, 1, 0, 3, 26),
-    ROW(sse3, 1, 0, 2, 0), ROW(fisttp, 1, 0, 2, 0), ROW(ssse3, 1, 0, 2, 9), ROW(sse41, 1, 0, 2, 19), ROW(sse42, 1, 0, 2, 20), ROW(popcnt, 1, 0, 2, 23),
-    ROW(aes, 1, 0, 2, 25), ROW(pclmulqdq, 1, 0, 2, 1), ROW(movbe, 1, 0, 2, 22), ROW(rdrand, 1, 0, 2, 30), ROW(rdseed, 7, 0, 1, 18), ROW(clfsh, 1, 0, 3, 19),
-    ROW(clflushopt, 7, 0, 1, 23), ROW(clwb, 7, 0, 1, 24), ROW(adx, 7, 0, 1, 19), ROW(sha, 7, 0, 1, 29), ROW(gfni, 7, 0, 2, 8), ROW(xsave, 1, 0, 2, 26),
+    ROW(sse3, 1, 0, 2, 0), ROW(fisttp, 1, 0, 2, 0), ROW(ssse3, 1, 0, 2, 9), ROW(sse41, 1, 0, 2, 19), ROW(sse42, 1, 0, 2, 20),
+    ROW(popcnt, 1, 0, 2, 23),
+    ROW(aes, 1, 0, 2, 25), ROW(pclmulqdq, 1, 0, 2, 1), ROW(movbe, 1, 0, 2, 22), ROW(rdrand, 1, 0, 2, 30), ROW(rdseed, 7, 0, 1, 18),
+    ROW(clfsh, 1, 0, 3, 19),
+    ROW(clflushopt, 7, 0, 1, 23), ROW(clwb, 7, 0, 1, 24), ROW(adx, 7, 0, 1, 19), ROW(sha, 7, 0, 1, 29), ROW(gfni, 7, 0, 2, 8),
+    ROW(xsave, 1, 0, 2, 26),
     ROW(avx, 1, 0, 2, 28), ROW(avx2, 7, 0, 1, 5), ROW(fma, 1, 0, 2, 12), ROW(f16c, 1, 0, 2, 29), ROW(bmi1, 7, 0, 1, 3), ROW(bmi2, 7, 0, 1, 8),
     ROW(avx512f, 7, 0, 1, 16), ROW(rdtscp, 0x80000001, 0, 3, 27), ROW(rdpid, 7, 0, 2, 22), ROW(monitor, 1, 0, 2, 3), ROW(smap, 7, 0, 1, 20),
-    ROW(sse4a, 0x80000001, 0, 2, 6),
+    ROW(sse4a, 0x80000001, 0, 2, 6), ROW(prefetchw, 0x80000001, 0, 2, 8),
 };
 
 /* The floating-point units are switched on as far as there are bits for it. */
@@ -89,7 +93,8 @@ static void try_bit(u8 *code, ul old, unsigned bit, int offered)
 static void cr4(void)
 {
     static const struct { u32 leaf; u8 reg, bit; } need[32] = {
-        [0] = { 1, 3, 1 }, [1] = { 1, 3, 1 }, [2] = { 1, 3, 4 }, [3] = { 1, 3, 2 }, [4] = { 1, 3, 3 }, [6] = { 1, 3, 7 }, [7] = { 1, 3, 13 }, [8] = { 1, 3, 15 },
+        [0] = { 1, 3, 1 }, [1] = { 1, 3, 1 }, [2] = { 1, 3, 4 }, [3] = { 1, 3, 2 }, [4] = { 1, 3, 3 }, [6] = { 1, 3, 7 }, [7] = { 1, 3, 13 },
+        [8] = { 1, 3, 15 },
         [9] = { 1, 3, 24 }, [10] = { 1, 3, 25 }, [11] = { 7, 2, 2 }, [12] = { 7, 2, 16 }, [16] = { 7, 1, 0 }, [18] = { 1, 2, 26 }, [20] = { 7, 1, 7 },
         [21] = { 7, 1, 20 }, [22] = { 7, 2, 3 },
     };

@@ -1,0 +1,2 @@
+/* align.h in 32-bit code. */
+#include "align.h"

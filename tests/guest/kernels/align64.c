@@ -1,0 +1,2 @@
+/* align.h in 64-bit code. */
+#include "align.h"
