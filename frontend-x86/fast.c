@@ -39,7 +39,7 @@ uint64_t helper_x87_init(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2
 
 uint64_t helper_align_check(struct x86_cpu *cpu, uint64_t va, uint64_t size, uint64_t unused)
 {
-    if ((va & (size - 1)) && !(x86_code64(cpu) && !x86_canonical(va)))       /* else #GP or #SS comes first; a page fault does not */
+    if ((va & (size - 1)) && !(x86_code64(cpu) && !x86_canonical(cpu, va)))       /* else #GP or #SS comes first; a page fault does not */
         x86_raise_err(cpu, X86_AC, 0);
     return 0;
 }
