@@ -85,6 +85,7 @@ check-kvm: deps
 bench: deps
 	@$(MAKE) --no-print-directory all
 	@bench/run
+	@bench/smp
 	@bench/engines
 
 clean:
