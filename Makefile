@@ -72,7 +72,11 @@ check: deps
 soak: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet unit
-	@SOAK=1 SLOW=2 tests/run guests lockstep generated stress smp litmus rewrite tsan
+	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress smp litmus rewrite tsan
+# libFuzzer on the decoder and on the whole processor (interpreter against translator); FUZZ_SECONDS for each. Wants clang.
+fuzz: deps
+	@$(MAKE) --no-print-directory all unit
+	@tests/run fuzz
 # The KVM engine alone: on this host, and nested in a translated guest.
 check-kvm: deps
 	@$(MAKE) --no-print-directory all unit
@@ -81,9 +85,10 @@ check-kvm: deps
 bench: deps
 	@$(MAKE) --no-print-directory all
 	@bench/run
+	@bench/smp
 	@bench/engines
 
 clean:
 	rm -rf build
 -include $(OBJ:.o=.d) $(UNIT:=.d)
-.PHONY: all unit deps demo check check-kvm soak bench clean
+.PHONY: all unit deps demo check check-kvm soak fuzz bench clean

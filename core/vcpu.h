@@ -16,6 +16,7 @@ enum vcpu_pending {
     VCPU_SIPI = 1 << 4,        /* vector in sipi_vector */
     VCPU_EXIT = 1 << 5,        /* leave the run loop (stop, reset, power-off, debugger) */
     VCPU_WORK = 1 << 6,        /* engine-private work (cross-vCPU flush) */
+    VCPU_PMI = 1 << 7,         /* a performance counter may have overflowed */
 };
 
 /* The local interrupt controller of this vCPU, connected by vmm/pc.c. Called on the vCPU thread; takes its own locks. */
@@ -27,6 +28,7 @@ struct vcpu_intc {
     int (*set_base)(void *opaque, uint64_t v);              /* 0, or -1: #GP */
     int (*x2apic_read)(void *opaque, uint32_t msr, uint64_t *v);    /* MSR 0x800..0x8ff and 0x6e0; -1: #GP */
     int (*x2apic_write)(void *opaque, uint32_t msr, uint64_t v);
+    void (*pmi)(void *opaque);                              /* a performance counter has overflowed */
     void *opaque;
 };
 

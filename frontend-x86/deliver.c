@@ -492,8 +492,12 @@ bool x86_deliver(void *opaque)
 {
     struct x86_cpu *cpu = opaque;
     bool on;
+    if (unlikely(__atomic_load_n(&cpu->vcpu->pending, __ATOMIC_ACQUIRE) & VCPU_PMI))
+        x86_pmu_event(cpu);
     do
         on = deliver_one(cpu);
     while (on && cpu->exc_pending);
+    if (unlikely(cpu->pmu.halted) && !cpu->vcpu->halted)
+        x86_pmu_halt(cpu, false);
     return on;
 }

@@ -266,10 +266,15 @@ uint64_t helper_rdtscp(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, 
     return 0;
 }
 
-/* No counters are offered: any number is wrong. */
+/* Without counters any number is wrong. */
 uint64_t helper_rdpmc(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
-    gp0(cpu);
+    uint64_t v;
+    if ((cpu->cpl && !(cpu->cr4 & CR4_PCE)) || x86_rdpmc(cpu, (uint32_t)cpu->regs[X86_RCX], &v))
+        gp0(cpu);
+    cpu->regs[X86_RAX] = (uint32_t)v;
+    cpu->regs[X86_RDX] = v >> 32;
+    return 0;
 }
 
 uint64_t helper_rdpid(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)

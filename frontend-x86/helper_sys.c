@@ -228,6 +228,7 @@ uint64_t helper_hlt(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uin
 {
     cpu->intr_shadow = cpu->ss_shadow = false;
     cpu->vcpu->halted = true;
+    x86_pmu_halt(cpu, true);
     cpu->vcpu->n.hlt++;
     return 0;
 }

@@ -193,9 +193,12 @@ static void __attribute__((noreturn)) op_raise(void *opaque)
     x86_raise_recorded(opaque);
 }
 
+/* Called whenever the privilege has changed, so counters of one level are told here. */
 static unsigned op_mode(void *opaque)
 {
-    const struct x86_cpu *c = opaque;
+    struct x86_cpu *c = opaque;
+    if (unlikely(c->pmu.filter))
+        x86_pmu_mode(c);
     if (c->cpl == 3)
         return 2;
     return (c->cr4 & CR4_SMAP) && !(c->rflags & RF_AC);

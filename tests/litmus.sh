@@ -14,7 +14,7 @@ orders() {
     grep -q '^end' "$work/out$1" && [ $status = 1 ]
     verdict "$1" $? "status $status, last: $(tail -n 1 "$work/out$1" | cut -c1-100) $(tail -n 1 "$work/err")"
 }
-if make_kernel litmus64 ${SOAK:+-DRUNS=80000}; then
+if make_kernel litmus64 ${SOAK:+-DRUNS=20000}; then
     orders 2
     orders 4
 else

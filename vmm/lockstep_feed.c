@@ -201,16 +201,16 @@ static void set_tpr_kvm(void *o, uint64_t v)
 
 void ls_feed_connect(struct vcpu *a)
 {
-    static const struct vcpu_intc for_kvm = { ack_kvm, get_tpr_kvm, set_tpr_kvm, get_base_kvm, set_base_b, msr_read_b, msr_write_b, NULL };
+    static const struct vcpu_intc for_kvm = { ack_kvm, get_tpr_kvm, set_tpr_kvm, get_base_kvm, set_base_b, msr_read_b, msr_write_b, NULL, NULL };
 
     if (a->intc.ack == ack_a)
         return;
     ls.intc = a->intc;
-    a->intc = (struct vcpu_intc){ ack_a, get_tpr_a, set_tpr_a, get_base_a, set_base_a, msr_read_a, msr_write_a, ls.intc.opaque };
+    a->intc = (struct vcpu_intc){ ack_a, get_tpr_a, set_tpr_a, get_base_a, set_base_a, msr_read_a, msr_write_a, NULL, ls.intc.opaque };
     if (ls.kvm) {
         a->intc.get_tpr = ls.intc.get_tpr;
         a->intc.set_tpr = ls.intc.set_tpr;
         a->intc.get_base = ls.intc.get_base;
     }
-    ls.b->vcpus[0]->intc = ls.kvm ? for_kvm : (struct vcpu_intc){ ack_b, get_tpr_b, set_tpr_b, get_base_b, set_base_b, msr_read_b, msr_write_b, NULL };
+    ls.b->vcpus[0]->intc = ls.kvm ? for_kvm : (struct vcpu_intc){ ack_b, get_tpr_b, set_tpr_b, get_base_b, set_base_b, msr_read_b, msr_write_b, NULL, NULL };
 }

@@ -122,6 +122,18 @@ struct x86_svm_context { uint64_t ncr3, bits, stamp; uint32_t asid; uint16_t id;
 /* The OUT that an SMI follows; size 0: none. */
 struct x86_io_smi { uint64_t rip; uint16_t port; uint8_t size; };
 
+/* Performance counters (x86/pmu.c). */
+#define X86_PMU_COUNTERS 4u
+#define X86_PMU_WIDTH 48
+struct timer;
+struct x86_pmu {
+    uint64_t sel[X86_PMU_COUNTERS], pmc[X86_PMU_COUNTERS], ctrl, status;
+    uint64_t since;                     /* host TSC at which pmc was right */
+    bool user;                          /* the processor has been at CPL 3 since */
+    bool halted, filter, interrupt;     /* filter: a counter counts at one level only; interrupt: owed */
+    struct timer *timer;                /* the overflow that comes first; made when first wanted */
+};
+
 struct x86_cpu {
     uint64_t regs[16];
     uint64_t rip;                       /* guest view (offset in CS) */
@@ -164,6 +176,7 @@ struct x86_cpu {
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, mcg_status, mcg_ctl, debugctl,
         mtrr_def, mtrr_fix[11], mtrr_phys[16], tsc_adjust, bios_sign, mce_banks[4 * 10], xss,
         spec_ctrl, pv_wall_clock, pv_system_time, pv_async_pf, pv_async_pf_int, pv_steal_time, pv_eoi, pv_poll;
+    struct x86_pmu pmu;
     struct x86_svm svm;
     struct x86_svm_context svm_contexts[X86_SVM_CONTEXTS]; uint64_t svm_stamp; uint16_t svm_last_id;
     struct x86_cpuid *cpuid;            /* the CPU model's leaves (x86/cpuid.h) */
@@ -217,6 +230,15 @@ int x86_wrmsr(struct x86_cpu *, uint32_t msr, uint64_t v);
 struct x86_msr { uint32_t num, offset; uint64_t mask; uint8_t kind; const char *name; };
 extern const struct x86_msr x86_msrs[];
 extern const unsigned x86_n_msrs;
+
+/* ---- performance counters (x86/pmu.c); [regs]: general registers only ---- */
+int x86_pmu_rdmsr(struct x86_cpu *, uint32_t msr, uint64_t *v);      /* 0, or -1: #GP */
+int x86_pmu_wrmsr(struct x86_cpu *, uint32_t msr, uint64_t v);
+int x86_rdpmc(struct x86_cpu *, uint32_t n, uint64_t *v);            /* [regs] 0, or -1: #GP */
+void x86_pmu_mode(struct x86_cpu *);                                 /* [regs] privilege may have changed, and pmu.filter is set */
+void x86_pmu_halt(struct x86_cpu *, bool halt);                      /* the processor halts, or goes on */
+void x86_pmu_reset(struct x86_cpu *);
+void x86_pmu_event(struct x86_cpu *);                                /* VCPU_PMI is pending */
 
 /* ---- time: guest TSC = host TSC - tsc_offset (x86/tsc.c; general registers only) ---- */
 uint64_t x86_rdtsc(struct x86_cpu *);                                /* the processor's own, which its timers go by; any thread */

@@ -45,9 +45,11 @@ int x86_cpuid_adopt(struct x86_cpuid *id, const char *spec, x86_leaf_fn *leaf, v
     memcpy(id->vendor, &out[1], 4);
     memcpy(id->vendor + 4, &out[3], 4);
     memcpy(id->vendor + 8, &out[2], 4);
+    id->level = MAX(out[0], 0xbu);                     /* places and the brand are ours */
+    leaf(opaque, 0x80000000, 0, out);
+    id->xlevel = MAX(out[0], 0x80000004u);
     leaf(opaque, 1, 0, out);
     id->signature = out[0];
-    id->level = id->xlevel = UINT32_MAX;               /* as far as there are leaves */
     if (x86_apply_words(id, spec, &asked, &why))
         return -EINVAL;
     id->amd = !memcmp(id->vendor, VENDOR_AMD, 12);
@@ -182,6 +184,11 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
         leaf_features(id, 7, n, out);
         out[2] |= n == 0 && cpu->cr4 & CR4_PKE ? 1u << 4 : 0;                  /* OSPKE */
         out[0] |= n == 0 && (x86_has(id, FEAT_avx_vnni) || x86_has(id, FEAT_avx512_bf16));    /* EAX of subleaf 0: the highest subleaf */
+        break;
+    case 0xa:                                              /* version 2, which is the feature's bit; a set bit of EBX is an event that cannot be counted */
+        leaf_features(id, leaf, 0, out);
+        if (out[0])
+            out[0] |= X86_PMU_COUNTERS << 8 | X86_PMU_WIDTH << 16 | 7u << 24, out[1] = 0x7a;
         break;
     case 0xb: case 0x1f:
         leaf_topology(id, n, apic_id, out);

@@ -108,6 +108,7 @@ void x86_reset(struct x86_cpu *c)
     c->cr0 = CR0_CD | CR0_NW | CR0_ET;
     c->xcr0 = 1;
     c->pkru = c->pkru_id = 0;
+    x86_pmu_reset(c);
     c->smbase = 0x30000;
     c->a20_off = false;
     c->tsc_offset = x86_tsc_epoch();

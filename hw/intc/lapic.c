@@ -536,6 +536,16 @@ static int intc_ack(void *opaque)
     return v;
 }
 
+/* The entry masks itself: software opens it when it has read the counters. */
+static void intc_pmi(void *opaque)
+{
+    struct lapic *l = opaque;
+    machine_lock();
+    lint_rise(l, LVT_PERF);
+    l->lvt[LVT_PERF] |= LVT_MASKED;
+    machine_unlock();
+}
+
 static uint64_t intc_get_tpr(void *opaque)
 {
     return ((struct lapic *)opaque)->tpr >> 4;
@@ -749,7 +759,7 @@ struct lapic *lapic_new(struct vm *vm, struct apic_bus *b, struct vcpu *vcpu, co
     snprintf(l->name, sizeof(l->name), "lapic%d", vcpu->id);
     timer_init(&l->timer, vm->clock, timer_fire, l);
     b->apics[b->n++] = l;
-    vcpu->intc = (struct vcpu_intc){ intc_ack, intc_get_tpr, intc_set_tpr, intc_get_base, intc_set_base, intc_x2_read, intc_x2_write, l };
+    vcpu->intc = (struct vcpu_intc){ intc_ack, intc_get_tpr, intc_set_tpr, intc_get_base, intc_set_base, intc_x2_read, intc_x2_write, intc_pmi, l };
     device_add(vm, &l->dev, l->name, lapic_rows, sizeof(*l), lapic_reset);
     l->dev.post_load = lapic_post_load;
     lapic_reset(l);

@@ -6,7 +6,6 @@
  * DUET_CASES: percent of the usual number of cases. DUET_SEED: only that case. DUET_ROW: only rows of that mnemonic. DUET_BASE: other seeds.
  */
 #include "tests/unit/sys_world.h"
-#include "frontend-x86/mode.h"
 
 /* ---- the instruction ---- */
 
@@ -151,49 +150,6 @@ static bool make(struct x86_cpu *c, const struct x86_row *r, struct enc *e, stru
 
 /* ---- running and comparing ---- */
 
-static void load(struct sys *s, const struct x86_cpu *c)
-{
-    struct machine *m = &s->m;
-    struct x86_cpu *to = m->cpu;
-    struct x86_cpu keep = *to;
-    for (unsigned at = 0; at < MEM; at += 4096)
-        if (memcmp(m->ram.host + at, image + at, 4096))
-            as_dma_write(m->mem, at, image + at, 4096);
-    *to = *c;
-    to->flags_word = keep.flags_word, to->vcpu = keep.vcpu, to->cpuid = keep.cpuid;
-    memcpy(to->svm_contexts, keep.svm_contexts, sizeof to->svm_contexts);
-    to->svm_stamp = keep.svm_stamp, to->svm_last_id = keep.svm_last_id;
-    to->pdpte_stale = true;
-    x86_set_rflags(to, c->rflags);                   /* with the arithmetic ones: see random_case */
-    m->vcpu.halted = false;
-    m->vcpu.pending = 0;
-    m->vm.request = VM_NONE;
-    s->wrote = 0;
-    m->env->one_insn = false;
-    mmu_flush_all(m->env->mmu);
-    tcg_state_changed(m->env);
-}
-
-/* What a program could see. */
-static void normal(struct sys *s, struct x86_cpu *c, uint32_t undef)
-{
-    *c = *s->m.cpu;
-    c->rflags = x86_get_rflags(s->m.cpu) & ~(uint64_t)undef;
-    c->flags_word = NULL, c->vcpu = NULL, c->cpuid = NULL;
-    memset(c->svm_contexts, 0, sizeof c->svm_contexts);
-    c->svm_stamp = 0, c->svm_last_id = 0, c->svm.ctx = 0, c->pauses = 0, c->pdpte_stale = false;
-    exec_fill_initial(c->fpu);
-    memset(c->fpu + 5, 0, 19);
-    memset(c->fpu + 28, 0, 4);
-    for (unsigned k = 0; k < 8; k++)
-        memset(c->fpu + 32 + 16 * k + 10, 0, 6);
-    memset(c->fpu + 416, 0, 160);
-    if (!c->exc_pending)
-        c->exc_vector = c->exc_soft = 0, c->exc_has_error = c->exc_bad_va = false, c->exc_error = 0, c->exc_next_rip = c->exc_cr2 = 0;
-    else if (c->exc_vector != X86_PF)
-        c->exc_cr2 = 0;
-}
-
 static unsigned cases, seen[4096], faults[32], shown;
 static uint64_t now_seed;
 static struct enc now_enc;
@@ -242,29 +198,6 @@ static bool same(const struct x86_insn *i, uint32_t undef, const char *when)
         return false;
     }
     return true;
-}
-
-/* Undefined flags would show in what is pushed. */
-static void agree_on_flags(struct sys *s, uint32_t undef)
-{
-    if (undef)
-        x86_set_rflags(s->m.cpu, x86_get_rflags(s->m.cpu) & ~(uint64_t)undef);
-}
-
-/* A jump may have gone anywhere: flags that the instruction there, which has been run, leaves undefined. */
-static uint32_t undefined_at(const struct tb_key *key)
-{
-    struct x86_insn i;
-    enum x86_mode mode = key->mode & XM_CODE64 ? X86_M64 : key->mode & XM_CODE32 ? X86_M32 : X86_M16;
-    if (key->pc > MEM - 16 || x86_decode(&i, sys_i.m.ram.host + key->pc, 15, mode) != X86_OK)
-        return 0;
-    return i.row->fl_u | (is_gen(i.row, gen_shift) || is_gen(i.row, gen_shd) ? RF_OF : 0);
-}
-
-static bool both(struct tb_key *key)
-{
-    bool on = tcg_step(sys_i.m.env, key);
-    return tcg_step(sys_t.m.env, key) | on;
 }
 
 static bool random_case(const struct x86_row *r, uint64_t seed)
@@ -320,18 +253,6 @@ static bool fits(const struct x86_row *r, enum x86_mode mode)
     if (!r->gen || r->attr & (mode == X86_M64 ? X86_F_I64 : X86_F_ONLY64))
         return false;
     return mode == X86_M64 || r->w != 1 || r->attr & (X86_F_VEX | X86_F_EVEX);
-}
-
-static void sys_setup(void)
-{
-    if (sys_i.m.t)
-        return;
-    CHECK_EQ(x86_cpuid_model(&exec_model, X86_MODEL_DEFAULT), 0);
-    CHECK_EQ(x86_cpuid_model(&sys_model, "max,+svm"), 0);
-    exec_components = x86_xcr0_valid(&sys_model) & ~(uint64_t)X86_XS_PKRU;          /* what the host's registers hold */
-    x86_freeze_tsc(frozen);
-    sys_new(&sys_i, true);
-    sys_new(&sys_t, exec_no_tcg);
 }
 
 static void every_row(const struct world *world, unsigned system, unsigned user)
@@ -390,7 +311,7 @@ TEST(coverage)
             host++;
         } else if (seen[n]) {
             here += has, absent += !has;
-            const char *why = !has ? "not on this host: is #UD" : r->attr & X86_F_PRIV ? "privileged" : "asks segments, ports, time, the processor's make";
+            const char *why = !has ? "not on this host: is #UD" : r->attr & X86_F_PRIV ? "privileged" : "asks segments, ports, time, the maker";
             static const char *const map[] = { "", "0f ", "0f38 ", "0f3a " };
             printf("# row %u %s %s%02x /%d: %s; %u cases, interp against tcg\n", n, r->name, map[r->map & 3], r->opcode, r->ext, why, seen[n]);
         }

@@ -34,23 +34,32 @@ static bool no_kvm(void)
 }
 #define NEED_KVM() do { if (no_kvm()) SKIP("no usable /dev/kvm"); } while (0)
 
-/* The best of many: what else runs on the host is not the probe's cost. SLOW is the factor for time limits, as in the other tests. */
+/* The thread's time, in which the throw-away machine runs, too: what else runs on the host is not the probe's cost. */
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+/* The best of many. SLOW is the factor for time limits, as in the other tests. */
 TEST(probe_is_quick)
 {
     const char *slow = getenv("SLOW");
-    int64_t best = INT64_MAX, limit = 20 * 1000 * 1000ll * (slow ? atoi(slow) : 1);
+    int64_t best = INT64_MAX, quickest = INT64_MAX, limit = 20 * 1000 * 1000ll * (slow ? atoi(slow) : 1);
     struct kvm_probe p;
 
     NEED_KVM();
     for (int i = 0; i < 40 && best >= limit; i++) {
-        int64_t start = now_ns();
+        int64_t start = cpu_ns(), wall = now_ns();
         kvm_probe(&p, true);
-        best = MIN(best, now_ns() - start);
+        best = MIN(best, cpu_ns() - start);
+        quickest = MIN(quickest, now_ns() - wall);
         CHECK(p.usable);
         CHECK(p.rate > 1000);
         CHECK(strlen(p.why) > 20);
     }
-    printf("# probe %.1f ms: %s\n", (double)best / 1e6, p.why);
+    printf("# probe %.1f ms of the processor, %.1f ms by the clock: %s\n", (double)best / 1e6, (double)quickest / 1e6, p.why);
     CHECK(best < limit);
 }
 

@@ -7,6 +7,7 @@
 #pragma GCC diagnostic ignored "-Wunused-function"       /* the native half of the kit */
 #include "tests/unit/exec_gen.h"
 #include "core/log.h"
+#include "frontend-x86/mode.h"
 
 #define MEM 0x34000u
 enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT = 0x4000, PD32 = 0x6000, GDT = 0x7000, LDT = 0x8000, IDT32 = 0x9000, IDT64 = 0xa000,
@@ -267,5 +268,85 @@ static void random_cpu(struct x86_cpu *c)
     random_fpu(st.fpu);
     memcpy(c->fpu, st.fpu, FPU_SIZE);
     *(uint64_t *)(c->fpu + 512) = exec_components;
+}
+
+static void sys_setup(void)
+{
+    if (sys_i.m.t)
+        return;
+    CHECK_EQ(x86_cpuid_model(&exec_model, X86_MODEL_DEFAULT), 0);
+    CHECK_EQ(x86_cpuid_model(&sys_model, "max,+svm"), 0);
+    exec_components = x86_xcr0_valid(&sys_model) & ~(uint64_t)X86_XS_PKRU;          /* what the host's registers hold */
+    x86_freeze_tsc(frozen);
+    sys_new(&sys_i, true);
+    sys_new(&sys_t, exec_no_tcg);
+}
+
+/* ---- running and comparing ---- */
+
+static void load(struct sys *s, const struct x86_cpu *c)
+{
+    struct machine *m = &s->m;
+    struct x86_cpu *to = m->cpu;
+    struct x86_cpu keep = *to;
+    for (unsigned at = 0; at < MEM; at += 4096)
+        if (memcmp(m->ram.host + at, image + at, 4096))
+            as_dma_write(m->mem, at, image + at, 4096);
+    *to = *c;
+    to->flags_word = keep.flags_word, to->vcpu = keep.vcpu, to->cpuid = keep.cpuid;
+    memcpy(to->svm_contexts, keep.svm_contexts, sizeof to->svm_contexts);
+    to->svm_stamp = keep.svm_stamp, to->svm_last_id = keep.svm_last_id;
+    to->pdpte_stale = true;
+    x86_set_rflags(to, c->rflags);                   /* with the arithmetic ones: see random_case */
+    m->vcpu.halted = false;
+    m->vcpu.pending = 0;
+    m->vm.request = VM_NONE;
+    s->wrote = 0;
+    m->env->one_insn = false;
+    mmu_flush_all(m->env->mmu);
+    tcg_state_changed(m->env);
+}
+
+/* What a program could see. */
+static void normal(struct sys *s, struct x86_cpu *c, uint32_t undef)
+{
+    *c = *s->m.cpu;
+    c->rflags = x86_get_rflags(s->m.cpu) & ~(uint64_t)undef;
+    c->flags_word = NULL, c->vcpu = NULL, c->cpuid = NULL;
+    memset(c->svm_contexts, 0, sizeof c->svm_contexts);
+    c->svm_stamp = 0, c->svm_last_id = 0, c->svm.ctx = 0, c->pauses = 0, c->pdpte_stale = false;
+    exec_fill_initial(c->fpu);
+    memset(c->fpu + 5, 0, 19);
+    memset(c->fpu + 28, 0, 4);
+    for (unsigned k = 0; k < 8; k++)
+        memset(c->fpu + 32 + 16 * k + 10, 0, 6);
+    memset(c->fpu + 416, 0, 160);
+    if (!c->exc_pending)
+        c->exc_vector = c->exc_soft = 0, c->exc_has_error = c->exc_bad_va = false, c->exc_error = 0, c->exc_next_rip = c->exc_cr2 = 0;
+    else if (c->exc_vector != X86_PF)
+        c->exc_cr2 = 0;
+}
+
+/* A jump may have gone anywhere: flags that the instruction there, which has been run, leaves undefined. */
+static uint32_t undefined_at(const struct tb_key *key)
+{
+    struct x86_insn i;
+    enum x86_mode mode = key->mode & XM_CODE64 ? X86_M64 : key->mode & XM_CODE32 ? X86_M32 : X86_M16;
+    if (key->pc > MEM - 16 || x86_decode(&i, sys_i.m.ram.host + key->pc, 15, mode) != X86_OK)
+        return 0;
+    return i.row->fl_u | (is_gen(i.row, gen_shift) || is_gen(i.row, gen_shd) ? RF_OF : 0);
+}
+
+/* Undefined flags would show in what is pushed. */
+static void agree_on_flags(struct sys *s, uint32_t undef)
+{
+    if (undef)
+        x86_set_rflags(s->m.cpu, x86_get_rflags(s->m.cpu) & ~(uint64_t)undef);
+}
+
+static bool both(struct tb_key *key)
+{
+    bool on = tcg_step(sys_i.m.env, key);
+    return tcg_step(sys_t.m.env, key) | on;
 }
 #endif

@@ -81,6 +81,7 @@ static inline bool test_run(struct test *t)
     return test_result != 1;
 }
 
+#ifndef TEST_NO_MAIN                           /* the frame without its program: tests/fuzz */
 int main(int argc, char **argv)
 {
     int failed = 0;
@@ -92,4 +93,5 @@ int main(int argc, char **argv)
     }
     return failed ? 1 : 0;
 }
+#endif
 #endif

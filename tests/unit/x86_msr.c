@@ -36,6 +36,7 @@ TEST(msr_fields)
     CHECK_EQ(x86_wrmsr(&cpu, 0xc0000082, 0xffffffff81000000ull), 0);
     CHECK_EQ(x86_wrmsr(&cpu, 0xc0000101, 0xffff888000000000ull), 0);
     CHECK_EQ(cpu.seg[X86_GS].base, 0xffff888000000000ull);
+    CHECK(x86_rdmsr(&cpu, 0xc1, &v) < 0 && x86_rdmsr(&cpu, 0x186, &v) < 0 && x86_rdmsr(&cpu, 0x38f, &v) < 0);     /* counters are +pmu */
     CHECK_EQ(x86_rdmsr(&cpu, 0x277, &v), 0);
     CHECK_EQ(v, 0x0007040600070406ull);
     CHECK(x86_wrmsr(&cpu, 0x277, 2) < 0);

@@ -25,13 +25,13 @@ __asm__(".pushsection .pieces,\"awx\",@progbits\n"
         "tramp_gdt: .word 255\n .long gdt\n"
         "trampoline_end: .code64\n"
         "ap64: mov $0x10, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %ss\n xor %eax, %eax\n mov %eax, %fs\n mov %eax, %gs\n lidt smp_idt_ptr\n"
-        "mov $1, %eax\n lock xaddl %eax, ap_number\n mov %eax, %edi\n shl $13, %eax\n lea ap_stacks + 8192(%rax), %rsp\n jmp ap_main\n"
+        "mov $0xfee00020, %eax\n mov (%rax), %eax\n shr $24, %eax\n mov %eax, %edi\n shl $13, %eax\n lea ap_stacks + 8192(%rax), %rsp\n jmp ap_main\n"
         ".global ipi_stub\n ipi_stub: push %rax\n mov $0xfee00020, %eax\n mov (%rax), %eax\n shr $24, %eax\n lock incl ipis(,%rax,4)\n"
         "mov $0xfee000b0, %eax\n movl $0, (%rax)\n pop %rax\n iretq\n"
+        ".global nmi_stub\n nmi_stub: push %rax\n mov $0xfee00020, %eax\n mov (%rax), %eax\n shr $24, %eax\n lock incl nmis(,%rax,4)\n pop %rax\n iretq\n"
         ".popsection\n");
-extern u8 trampoline[], trampoline_end[], ipi_stub[];
-unsigned ap_number = 1;
-volatile unsigned ipis[MAX_CPUS];
+extern u8 trampoline[], trampoline_end[], ipi_stub[], nmi_stub[];
+volatile unsigned ipis[MAX_CPUS], nmis[MAX_CPUS];
 struct { u16 limit; u64 base; } __attribute__((packed)) smp_idt_ptr = { 4095, 0 };
 
 static inline u32 apic_read(u32 r) { u32 v; __asm__ volatile("movl (%1), %0" : "=r"(v) : "r"(APIC + r) : "memory"); return v; }
@@ -61,7 +61,7 @@ static inline void barrier(void)
 void ap_main(unsigned cpu);
 void ap_main(unsigned cpu)
 {
-    unsigned seen = 0;
+    unsigned seen = job_number;
     apic_write(0xf0, 0x1ff);
     __atomic_add_fetch(&started, 1, __ATOMIC_SEQ_CST);
     for (;;) {
@@ -89,6 +89,15 @@ static void wait_us(unsigned us)
         pause();
 }
 
+static void wake_aps(void)
+{
+    apic_write(0x300, 0xc4500);
+    wait_us(1000);
+    apic_write(0x300, 0xc4608);
+    for (unsigned i = 0; i < 5000 && started != n_cpus - 1; i++)
+        wait_us(1000);
+}
+
 static void start_up(void)
 {
     u8 *low = (u8 *)0x8000;
@@ -99,13 +108,10 @@ static void start_up(void)
         low[i] = trampoline[i];
     smp_idt_ptr.base = (ul)idt;
     idt[0x60] = (struct idt_entry){ (u16)(ul)ipi_stub, 8, 0x8e00, (u16)((ul)ipi_stub >> 16), 0, 0 };
+    idt[2] = (struct idt_entry){ (u16)(ul)nmi_stub, 8, 0x8e00, (u16)((ul)nmi_stub >> 16), 0, 0 };
     apic_write(0xf0, 0x1ff);
     EQ(apic_read(0x20) >> 24, 0);
-    apic_write(0x300, 0xc4500);
-    wait_us(1000);
-    apic_write(0x300, 0xc4608);
-    for (unsigned i = 0; i < 5000 && started != n_cpus - 1; i++)
-        wait_us(1000);
+    wake_aps();
     EQ(started, n_cpus - 1);
     if (started != n_cpus - 1)
         finish();

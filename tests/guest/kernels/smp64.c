@@ -30,6 +30,72 @@ static void interrupts(void)
         EQ(ipis[i], 500);
 }
 
+/* One that runs, and one that sleeps with interrupts off: an NMI comes to both. */
+static volatile unsigned nmi_end;
+static void take_nmis(unsigned cpu)
+{
+    barrier();
+    if (cpu == 1) {
+        while (nmis[1] < 100)
+            pause();
+        while (!nmi_end)
+            __asm__ volatile("hlt");
+        nmi_end = 2;
+    } else if (cpu == 0) {
+        for (unsigned i = 0; i < 200; i++) {
+            unsigned before = nmis[1];
+            apic_write(0x310, 1 << 24);
+            if (i == 199)
+                nmi_end = 1;
+            apic_write(0x300, 0x4400);
+            while (nmis[1] == before)
+                pause();
+        }
+        for (; nmi_end != 2; wait_us(100))               /* the last one may have come just before the HLT */
+            apic_write(0x300, 0x4400);
+    }
+    barrier();
+}
+
+static void nmi_ipis(void)
+{
+    nmi_end = 0;
+    everywhere(take_nmis);
+    EQ(nmis[1] >= 200, 1);
+    EQ(nmis[0], 0);
+}
+
+/* INIT stops a processor in whatever it does; a SIPI starts it from the beginning. */
+static volatile u64 ticks;
+static void tick_for_ever(unsigned cpu)
+{
+    while (cpu == 1)
+        ticks++;
+}
+
+static void init_of_running(void)
+{
+    for (unsigned i = 0; i < 10; i++) {
+        started = job_done = 0;
+        ticks = 0;
+        job = tick_for_ever;
+        __atomic_add_fetch(&job_number, 1, __ATOMIC_SEQ_CST);
+        while (ticks < 1000 || job_done != n_cpus - 2)
+            pause();
+        apic_write(0x310, 1 << 24);
+        apic_write(0x300, 0x4500);
+        wait_us(200);
+        apic_write(0x300, 0x4608);
+        while (!started)
+            pause();
+        u64 at = ticks;
+        wait_us(200);
+        EQ(ticks, at);
+    }
+    started = n_cpus - 1;
+    everywhere(send_ipis);                               /* it works as before */
+}
+
 /* ---- atomic instructions ---- */
 static volatile u64 *target;                             /* three words */
 static unsigned rounds;
@@ -204,11 +270,22 @@ static void code_again(void)
     everywhere(rewrite);
 }
 
+/* The machine ends by a port of the last processor's. */
+static void end_on_last(unsigned cpu)
+{
+    if (cpu == n_cpus - 1)
+        finish();
+    for (;;)
+        pause();
+}
+
 void main(void);
 void main(void)
 {
     RUN(start_up);
     RUN(interrupts);
+    RUN(nmi_ipis);
+    RUN(init_of_running);
     RUN(atomics);
     RUN(atomics_beside_code);
     RUN(atomics_in_page_table);
@@ -216,5 +293,5 @@ void main(void)
     RUN(tables);
     RUN(code);
     RUN(code_again);
-    finish();
+    everywhere(end_on_last);
 }
