@@ -38,8 +38,6 @@ CODE(halt, "sti; hlt\n" CODE_END)
 
 static void absent(void)
 {
-    if (there())
-        SKIP("they are there");
     go(rd, 0, 0xc1, 0, 0); EXPECT(13, 0, rd);
     go(rd, 0, 0x38f, 0, 0); EXPECT(13, 0, rd);
     go(pmc, 0, 0, 0, 0); EXPECT(13, 0, pmc);
@@ -48,8 +46,6 @@ static void absent(void)
 static void registers(void)
 {
     u32 v[4];
-    if (!there())
-        SKIP("no counters");
     cpuid(0xa, 0, v);
     EQ(v[0], 0x07300402); EQ(v[1], 0x7a); EQ(v[3], 0);
     go(wr, 0, 0x38f, 0x10, 0); EXPECT(13, 0, wr);
@@ -67,8 +63,6 @@ static void registers(void)
 
 static void cycles(void)
 {
-    if (!there())
-        SKIP("no counters");
     wrmsr(0x186, EN | OS | USER | 0x3c);
     wrmsr(0x187, EN | OS | USER | 0x13c);
     wrmsr(0x188, EN | OS | USER | 0xc0);                   /* instructions: cannot be counted, so they are not */
@@ -98,8 +92,6 @@ static void cycles(void)
 
 static void one_level(void)
 {
-    if (!there())
-        SKIP("no counters");
     wrmsr(0x186, EN | OS | 0x3c);
     wrmsr(0x187, EN | USER | 0x3c);
     wrmsr(0xc1, 0); wrmsr(0xc2, 0);
@@ -123,8 +115,6 @@ static void one_level(void)
 
 static void overflow(void)
 {
-    if (!there())
-        SKIP("no counters");
     *(volatile u32 *)0xfee000f0 = 0x1ff;
     wrmsr(0x186, EN | INT | OS | USER | 0x3c);
     wrmsr(0x187, EN | OS | USER | 0x3c);
@@ -166,8 +156,6 @@ static void overflow(void)
 /* A processor that halts has no cycles, and no counter wakes it. */
 static void halting(void)
 {
-    if (!there())
-        SKIP("no counters");
     LVT_PERF = 0x45;
     LVT_TIMER = 0x46;
     *(volatile u32 *)0xfee003e0 = 0xb;
@@ -188,7 +176,10 @@ static void halting(void)
 
 int main(void)
 {
-    RUN(absent);
+    if (!there()) {
+        RUN(absent);
+        finish();
+    }
     RUN(registers);
     RUN(cycles);
     RUN(one_level);
