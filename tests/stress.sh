@@ -36,7 +36,7 @@ verdict tight $? "$(grep -E 'cache_flushes|tlb_refills' "$work/counters" | tr '\
 
 [ -n "${SOAK:-}" ] || exit 0
 need_guest
-for way in $ways; do
+for way in $(echo "$ways" | sed "s,cache-kib=1,cache-kib=10,g"); do       # 144 KiB: it would never be done
     accel=tcg,$way boot cloud 400 "quiet no_timer_check duet.nonet duet.run=hello.sh"
     booted "linux/$way"
 done

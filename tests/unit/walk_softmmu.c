@@ -25,6 +25,7 @@ static const struct format formats[] = {
     { "pse", 2, 4, { 12, 22 }, CR4_PSE, 0 },
     { "pae", 3, 8, { 12, 21, 30 }, CR4_PAE, 0 },
     { "4level", 4, 8, { 12, 21, 30, 39 }, CR4_PAE, EFER_LMA | EFER_LME },
+    { "5level", 5, 8, { 12, 21, 30, 39, 48 }, CR4_PAE | CR4_LA57, EFER_LMA | EFER_LME },
 };
 
 static const struct format *f;
@@ -64,7 +65,7 @@ static uint64_t reserved(unsigned shift, bool large)
     uint64_t r = 0x000fc00000000000ull | (nxe ? 0 : NX);
     if (f->levels == 3)
         r |= shift == 30 ? NX | 0x7ff00000000001e6ull : 0x7ff0000000000000ull;
-    if (shift == 39)
+    if (shift >= 39)
         r |= PS;
     return r | (!large ? 0 : shift == 21 ? 0x1fe000 : shift == 30 ? 0x3fffe000 : 0);
 }
@@ -73,7 +74,7 @@ static bool is_large(uint64_t e, unsigned shift)
 {
     if (shift == 22)
         return (e & PS) && (cpu.cr4 & CR4_PSE);
-    return (e & PS) && (shift == 21 || (shift == 30 && f->levels == 4));
+    return (e & PS) && (shift == 21 || (shift == 30 && f->levels >= 4));
 }
 
 static void walk(uint64_t va, struct path *p)
@@ -320,6 +321,8 @@ TEST(rights_pae_large) { combinations(&formats[2], 1); }
 TEST(rights_4level) { combinations(&formats[3], 0); }
 TEST(rights_4level_large) { combinations(&formats[3], 1); }
 TEST(rights_4level_huge) { combinations(&formats[3], 2); }
+TEST(rights_5level) { combinations(&formats[4], 0); }
+TEST(rights_5level_huge) { combinations(&formats[4], 2); }
 
 /* ---- random tables ---- */
 
@@ -396,3 +399,4 @@ TEST(random_32bit) { random_paging(&formats[0], steps()); }
 TEST(random_pse) { random_paging(&formats[1], steps()); }
 TEST(random_pae) { random_paging(&formats[2], steps()); }
 TEST(random_4level) { random_paging(&formats[3], steps()); }
+TEST(random_5level) { random_paging(&formats[4], steps()); }
