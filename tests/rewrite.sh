@@ -3,7 +3,7 @@
 # the guest kernel's function tracer, switched on and off a thousand times with four busy CPUs.
 . "$(dirname "$0")/lib.sh"
 need_guest
-rounds=1000 full=10 jit=${SOAK:+4}20
+rounds=1000 full=3 jit=${SOAK:+4}20
 
 mkdir -p "$work/tree/bin" "$work/tree/tests"
 if ! gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$work/tree/bin/jit" tests/guest/jit.c 2>"$work/gcc.log"; then
