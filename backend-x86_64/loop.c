@@ -496,6 +496,8 @@ void x64_loop_note(struct x64_ctx *x, const struct tb_exit *e)
     x->c->same = 0;                                /* the copy comes there with another r10 */
     l->fpu_known = x->fpu_known;
     l->recipe = x->has_recipe && (x->tb->needs_flags || !x64_recipe_wants_carry(&x->recipe[x->n_recipes - 1])) ? x->n_recipes : 0;
+    if (!l->recipe)                                /* env may have another turn's carry when the copy comes there: only EFLAGS are known */
+        x->has_recipe = false;
 }
 
 /* Behind the code of exit e, which x64_loop_note was told of. */

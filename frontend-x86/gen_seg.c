@@ -206,9 +206,22 @@ void gen_lar(struct x86_gen *g, const struct x86_insn *i)
     ir_cmov(g->ir, size, CC_E, old, v, old);
 }
 
+/* Memory is written only if something changes: a page that cannot be written is no fault otherwise. */
 void gen_arpl(struct x86_gen *g, const struct x86_insn *i)
 {
     ir_ref r = gen_helper_val(g, H_arpl, gen_get(g, i, 0), gen_get(g, i, 1), IR_NONE);
-    gen_put(g, i, 0, r);
-    zf_from(g, r, 32);
+    if (i->o[0].kind != OK_MEM) {
+        gen_put(g, i, 0, r);
+        zf_from(g, r, 32);
+        return;
+    }
+    uint32_t same = ir_new_label(g->ir), done = ir_new_label(g->ir);
+    struct ir_mem m = gen_mem(g, i, 2, GEN_W);
+    ir_brz(g->ir, 8, ir_op2(g->ir, IR_shr, 8, IR_NONE, r, gen_const(g, 32), 0), same);
+    ir_st(g->ir, 2, &m, r);
+    ir_setf(g->ir, gen_const(g, RF_ZF), FL_Z);
+    ir_br(g->ir, done);
+    ir_label(g->ir, same);
+    ir_setf(g->ir, gen_const(g, 0), FL_Z);
+    ir_label(g->ir, done);
 }

@@ -45,9 +45,11 @@ int x86_cpuid_adopt(struct x86_cpuid *id, const char *spec, x86_leaf_fn *leaf, v
     memcpy(id->vendor, &out[1], 4);
     memcpy(id->vendor + 4, &out[3], 4);
     memcpy(id->vendor + 8, &out[2], 4);
+    id->level = MAX(out[0], 0xbu);                     /* places and the brand are ours */
+    leaf(opaque, 0x80000000, 0, out);
+    id->xlevel = MAX(out[0], 0x80000004u);
     leaf(opaque, 1, 0, out);
     id->signature = out[0];
-    id->level = id->xlevel = UINT32_MAX;               /* as far as there are leaves */
     if (x86_apply_words(id, spec, &asked, &why))
         return -EINVAL;
     id->amd = !memcmp(id->vendor, VENDOR_AMD, 12);

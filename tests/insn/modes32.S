@@ -152,6 +152,35 @@ DONE
     OUT RAX, 0x53
     OUT FLAGS, ZF
 
+CASE32 arpl_writes_only_changes
+    IN RBX, 0
+    IN RDI, WINDOW + 0x3000
+    IN FLAGS, CF | ZF
+DO32
+    arpl %bx, (%edi)
+DONE
+    OUT FLAGS, CF
+
+CASE32 arpl_of_memory
+    IN RBX, 3
+    IN FLAGS, CF
+    MEM 0x100, 0x5550
+DO32
+    arpl %bx, 0x20000100
+DONE
+    MEMOUT 0x100, 0x5553
+    OUT FLAGS, CF | ZF
+
+CASE32 arpl_to_read_only
+    IN RBX, 1
+    IN RDI, WINDOW + 0x3000
+    IN FLAGS, CF
+DO32
+1:  arpl %bx, (%edi)
+DONE
+    FAULT 14, 7, 1b
+    CR2 WINDOW + 0x3000
+
 CASE32 alias_of_80
     IN RAX, 0xf0
 DO32

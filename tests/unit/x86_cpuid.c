@@ -206,6 +206,32 @@ TEST(model_refused)
     is("max", FEAT_avx512bw, false, 0x106ca, 0x1f);
 }
 
+/* A processor that is lent out: its vendor, limits and features; words take away, and add only what it has. */
+static void lent(void *opaque, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+    static const struct { uint32_t leaf, v[4]; } has[] = {
+        { 0, { 0x10, 0x756e6547, 0x6c65746e, 0x49656e69 } }, { 1, { 0x50654, 0, 1u << 0 | 1u << 26, 0x07ffffff } }, { 0x80000000, { 0x80000008, 0, 0, 0 } },
+        { 0x80000001, { 0, 0, 1, 1u << 29 } } };
+    memset(out, 0, 16);
+    for (unsigned i = 0; i < ARRAY_SIZE(has); i++)
+        if (has[i].leaf == leaf)
+            memcpy(out, has[i].v, 16);
+}
+
+TEST(model_adopted)
+{
+    memset(&cpu, 0, sizeof(cpu));
+    cpu.cpuid = &id;
+    CHECK_EQ(x86_cpuid_adopt(&id, "host,-sse3,+avx", lent, NULL), 0);
+    CHECK(!strcmp(id.vendor, "GenuineIntel") && !id.amd && id.signature == 0x50654);
+    CHECK(x86_has(&id, FEAT_sse2) && x86_has(&id, FEAT_xsave) && x86_has(&id, FEAT_lm) && !x86_has(&id, FEAT_sse3) && !x86_has(&id, FEAT_avx));
+    x86_cpuid(&cpu, 0, 0, r);
+    CHECK_EQ(r[0], 0x10);
+    x86_cpuid(&cpu, 0x80000000, 0, r);
+    CHECK_EQ(r[0], 0x80000008);
+    CHECK(x86_cpuid_adopt(&id, "host,+nonsense", lent, NULL) < 0);
+}
+
 /* CR4, EFER, MSRs, paging: what a model lacks is reserved. */
 TEST(model_reserved)
 {
