@@ -2,8 +2,8 @@
  * Native records for the interpreter: each distinct encoding becomes a small thunk that loads the guest's FPU state and flags,
  * runs the one instruction with its GPR operands in r8 (reg), r9 (rm), r10 (vvvv) and memory at [rsi], and stores everything back.
  *     void thunk(env = rdi, mem = rsi, io = rdx, flags = rcx)
- * A trap of that instruction (floating-point exceptions) goes on at the thunk's tail, which saves the FPU state only. Each vCPU's thread has thunks of its
- * own, one place for each hash, in a memory of their own that is mapped twice.
+ * A trap of that instruction (floating-point exceptions) goes on at the thunk's tail, which saves the FPU state only. Each vCPU's thread has thunks of
+ * its own, one place for each hash, in a memory of their own that is mapped twice.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>

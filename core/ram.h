@@ -1,7 +1,8 @@
 /*
  * Guest RAM as the program's own code reaches it. The guest's other processors, devices and workers may change or read it at the same time, as on a
  * machine, so scalars are single accesses, and longer pieces are made of such: what was seen may be partly new, never anything else.
- * General registers only. Disk and network buffers are copied by memcpy (as_dma_*): what a device sees of a buffer that changes is the guest's affair.
+ * General registers only. Disk and network buffers are copied by memcpy (as_dma_*): what a device sees of a buffer that changes is the guest's
+ * affair.
  */
 #ifndef CORE_RAM_H
 #define CORE_RAM_H

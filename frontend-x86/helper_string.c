@@ -88,7 +88,8 @@ static bool element(struct x86_cpu *cpu, const struct rep *r)
 
 static uint64_t to_page_end(uint64_t v) { return 4096 - (v & 4095); }
 
-/* A page that holds code or page tables (kernels clear such pages when they give them another use): its changes are made known as one. See store(). */
+/* A page that holds code or page tables (kernels clear such pages when they give them another use): its changes are made known as one. See
+   store(). */
 static char *begin_tracked(struct x86_cpu *cpu, uint64_t va, unsigned len)
 {
     struct tcg_env *env = tcg_env_of(cpu);

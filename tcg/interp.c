@@ -167,8 +167,8 @@ static void *probe_write(const struct run *r, gva_t va, unsigned size)
     return p;
 }
 
-/* Where a read-modify-write can be done as one: plain RAM, or a tracked page between mmu_rmw_begin and rmw_end. NULL: a load and a store; a locked one that
-   crosses a page is begun anew while no other vCPU runs. */
+/* Where a read-modify-write can be done as one: plain RAM, or a tracked page between mmu_rmw_begin and rmw_end. NULL: a load and a store; a locked one
+   that crosses a page is begun anew while no other vCPU runs. */
 static void *rmw_begin(const struct run *r, const struct ir_insn *in, gva_t va, bool *tracked)
 {
     struct tcg_env *env = r->env;

@@ -5,7 +5,7 @@
 
 # orders CPUS [OPTION...]
 orders() {
-    timeout -k 5 "$(limit ${SOAK:+10}90)" "$duet" -accel "$accel" -smp "$1" -m 64 -kernel "$work/litmus64" -nographic -no-reboot \
+    timeout -k 5 "$(limit ${SOAK:+18}90)" "$duet" -accel "$accel" -smp "$1" -m 64 -kernel "$work/litmus64" -nographic -no-reboot \
         -device isa-debug-exit,iobase=0x501,iosize=1 </dev/null >"$work/raw" 2>"$work/err"
     status=$?
     tr -d '\r' <"$work/raw" >"$work/out$1"

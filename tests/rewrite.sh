@@ -1,9 +1,9 @@
 #!/bin/sh
-# Code that changes while other CPUs run it: a program that makes code (tests/guest/jit.c), which says in the guest what it says natively, and with SOAK=1
-# the guest kernel's function tracer, switched on and off a thousand times with four busy CPUs.
+# Code that changes while other CPUs run it: a program that makes code (tests/guest/jit.c), which says in the guest what it says natively, and
+# with SOAK=1 the guest kernel's function tracer, switched on and off a thousand times with four busy CPUs.
 . "$(dirname "$0")/lib.sh"
 need_guest
-rounds=1000 full=10 jit=${SOAK:+4}20
+rounds=1000 full=3 jit=${SOAK:+4}20
 
 mkdir -p "$work/tree/bin" "$work/tree/tests"
 if ! gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$work/tree/bin/jit" tests/guest/jit.c 2>"$work/gcc.log"; then

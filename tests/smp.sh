@@ -1,6 +1,6 @@
 #!/bin/sh
-# Several vCPUs in parallel: a bare-metal kernel (start-up, IPIs, atomics, tables and code that change under others) under every engine, resets, and Linux
-# with work for all of them.
+# Several vCPUs in parallel: a bare-metal kernel (start-up, IPIs, atomics, tables and code that change under others) under every engine, resets,
+# and Linux with work for all of them.
 . "$(dirname "$0")/lib.sh"
 
 # bare NAME CPUS ENGINE

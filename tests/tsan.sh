@@ -1,6 +1,6 @@
 #!/bin/sh
-# No data race in the program's own code, by ThreadSanitizer (make MODE=tsan), while several vCPUs run. Out of its sight: emitted code, what is compiled
-# for general registers only (Makefile: REGSONLY and the pragma), and so the guest's own races; signals that interrupt emitted code come late, so
+# No data race in the program's own code, by ThreadSanitizer (make MODE=tsan), while several vCPUs run. Out of its sight: emitted code, what is
+# compiled for general registers only (Makefile: REGSONLY and the pragma), and so the guest's own races; signals that interrupt emitted code come late, so
 # nothing is found hot by sampling. With SOAK=1 also memory order, Linux, and the unit tests.
 . "$(dirname "$0")/lib.sh"
 duet=$top/build/tsan/duet

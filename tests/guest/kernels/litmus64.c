@@ -1,8 +1,8 @@
 /*
  * Memory order between processors: litmus tests, run very often, with every fence and with locked instructions, through every kind of access.
  *
- * A test is at most four processors with two accesses each to the words x and y. Its code is made here for each kind of access and fence, as a loop over
- * many instances of (x, y). What may come out is not written down: a model of the manual's store-order memory (each processor has a
+ * A test is at most four processors with two accesses each to the words x and y. Its code is made here for each kind of access and fence, as a
+ * loop over many instances of (x, y). What may come out is not written down: a model of the manual's store-order memory (each processor has a
  * queue of stores; a fence or a locked instruction waits until it is empty) is run through all its interleavings. What was seen must be
  * among that; what is allowed by the queues alone, and seen, is reported.
  * Two processors run the tests for two; more run those for three and four. SDM 3A 8.2.
@@ -18,16 +18,16 @@ enum { X, Y };
 struct op { u8 kind, at, val; };                         /* val of a load: the number of its result */
 struct shape { const char *name; u8 n; struct op op[4][2]; u8 at_first[2]; };
 static const struct shape shapes[] = {
-    { "sb", 2, { { { ST, X, 1 }, { LD, Y, 0 } }, { { ST, Y, 1 }, { LD, X, 1 } } } },
-    { "mp", 2, { { { ST, X, 1 }, { ST, Y, 1 } }, { { LD, Y, 0 }, { LD, X, 1 } } } },
-    { "lb", 2, { { { LD, Y, 0 }, { ST, X, 1 } }, { { LD, X, 1 }, { ST, Y, 1 } } } },
-    { "r", 2, { { { ST, X, 1 }, { ST, Y, 1 } }, { { ST, Y, 2 }, { LD, X, 0 } } } },
-    { "s", 2, { { { ST, X, 2 }, { ST, Y, 1 } }, { { LD, Y, 0 }, { ST, X, 1 } } } },
-    { "2+2w", 2, { { { ST, X, 1 }, { ST, Y, 2 } }, { { ST, Y, 1 }, { ST, X, 2 } } } },
-    { "2+2w-same", 2, { { { ST, X, 1 }, { ST, Y, 2 } }, { { ST, Y, 1 }, { ST, X, 2 } } }, { 0, 2 } },   /* a store that may change nothing */
-    { "coherence", 2, { { { ST, X, 1 }, { ST, X, 2 } }, { { LD, X, 0 }, { LD, X, 1 } } } },
-    { "wrc", 3, { { { ST, X, 1 } }, { { LD, X, 0 }, { ST, Y, 1 } }, { { LD, Y, 1 }, { LD, X, 2 } } } },
-    { "iriw", 4, { { { ST, X, 1 } }, { { ST, Y, 1 } }, { { LD, X, 0 }, { LD, Y, 1 } }, { { LD, Y, 2 }, { LD, X, 3 } } } },
+    { "sb", 2, .op = { { { ST, X, 1 }, { LD, Y, 0 } }, { { ST, Y, 1 }, { LD, X, 1 } } } },
+    { "mp", 2, .op = { { { ST, X, 1 }, { ST, Y, 1 } }, { { LD, Y, 0 }, { LD, X, 1 } } } },
+    { "lb", 2, .op = { { { LD, Y, 0 }, { ST, X, 1 } }, { { LD, X, 1 }, { ST, Y, 1 } } } },
+    { "r", 2, .op = { { { ST, X, 1 }, { ST, Y, 1 } }, { { ST, Y, 2 }, { LD, X, 0 } } } },
+    { "s", 2, .op = { { { ST, X, 2 }, { ST, Y, 1 } }, { { LD, Y, 0 }, { ST, X, 1 } } } },
+    { "2+2w", 2, .op = { { { ST, X, 1 }, { ST, Y, 2 } }, { { ST, Y, 1 }, { ST, X, 2 } } } },
+    { "2+2w-same", 2, .op = { { { ST, X, 1 }, { ST, Y, 2 } }, { { ST, Y, 1 }, { ST, X, 2 } } }, .at_first = { 0, 2 } },   /* a store that may change nothing */
+    { "coherence", 2, .op = { { { ST, X, 1 }, { ST, X, 2 } }, { { LD, X, 0 }, { LD, X, 1 } } } },
+    { "wrc", 3, .op = { { { ST, X, 1 } }, { { LD, X, 0 }, { ST, Y, 1 } }, { { LD, Y, 1 }, { LD, X, 2 } } } },
+    { "iriw", 4, .op = { { { ST, X, 1 } }, { { ST, Y, 1 } }, { { LD, X, 0 }, { LD, Y, 1 } }, { { LD, Y, 2 }, { LD, X, 3 } } } },
 };
 
 /* What stands between the two accesses, or how they are locked themselves. */
@@ -37,8 +37,8 @@ static const char *const fence_names[] = { "plain", "mfence", "lfence", "sfence"
 /* How memory is reached: the instruction, and what lies there. */
 enum insn { MOV8, MOV32, MOV64, SSE, STRING, REP, N_INSNS };
 static const char *const insn_names[] = { "mov8", "mov32", "mov64", "sse", "lods-stos", "rep" };
-/* NEAR: one run of memory for each base register; FAR: x and y by one register from two runs; CROSSING: over the end of a page; CODE: beside translated
-   code; TABLE: in page tables that are in use. */
+/* NEAR: one run of memory for each base register; FAR: x and y by one register from two runs; CROSSING: over the end of a page; CODE: beside
+   translated code; TABLE: in page tables that are in use. */
 enum place { NEAR, FAR, CROSSING, CODE_PAGE, TABLE, N_PLACES };
 static const char *const place_names[] = { "near", "far", "crossing", "code", "table" };
 
@@ -230,7 +230,8 @@ static u64 relaxed_of[N_FENCES];
 static void choose_place(void)
 {
     static const struct { unsigned n, stride; ul x, y; } at[N_PLACES] = {
-        [NEAR] = { MOST, 64, WORDS, WORDS + 0x40000 }, [FAR] = { MOST, 64, WORDS, WORDS + 0x600000 }, [CROSSING] = { 64, 4096, WORDS + 4094, WORDS + 0x80000 + 4094 },
+        [NEAR] = { MOST, 64, WORDS, WORDS + 0x40000 }, [FAR] = { MOST, 64, WORDS, WORDS + 0x600000 },
+        [CROSSING] = { 64, 4096, WORDS + 4094, WORDS + 0x80000 + 4094 },
         [CODE_PAGE] = { 240, 16, WORDS + 256, WORDS + 4096 + 256 }, [TABLE] = { 240, 16, WORDS + 256, WORDS + 4096 + 256 } };
     instances = at[where].n;
     stride = at[where].stride;
@@ -350,7 +351,8 @@ static void one(void)
     relaxed_of[fence] += relaxed;
     if (!wrong)
         return;
-    put("note "), put_combination(), put(": "), put_dec((unsigned)wrong), put(" times an outcome that no order allows, such as "), put_hex(first_wrong), put("\n");
+    put("note "), put_combination(), put(": "), put_dec((unsigned)wrong);
+    put(" times an outcome that no order allows, such as "), put_hex(first_wrong), put("\n");
     EQ(wrong, 0);
 }
 

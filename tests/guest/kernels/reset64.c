@@ -1,6 +1,6 @@
 /*
- * Resets of a machine whose processors all run: asked for by one of the others (keyboard controller, triple fault, port CF9h, port 92h), and at the end
- * by the monitor. What is left in memory tells how often that was.
+ * Resets of a machine whose processors all run: asked for by one of the others (keyboard controller, triple fault, port CF9h, port 92h), and at the
+ * end by the monitor. What is left in memory tells how often that was.
  */
 #include "smp.h"
 

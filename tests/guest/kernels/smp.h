@@ -1,5 +1,6 @@
 /*
- * Several processors for the 64-bit test kernels (kit.h): start-up by INIT and SIPI, jobs that all of them run, barriers. Included by one file of a kernel.
+ * Several processors for the 64-bit test kernels (kit.h): start-up by INIT and SIPI, jobs that all of them run, barriers. Included by one file of a
+ * kernel.
  */
 #ifndef SMP_H
 #define SMP_H
