@@ -149,7 +149,7 @@ while kill -0 "$pid" 2>/dev/null && ! grep -aq DUET-RESULT "$work/serial"; do
     echo "accel interp" >&3
     sleep 0.05
     echo "accel tcg" >&3
-    sleep 0.25
+    sleep 0.12
 done
 exec 3>&-
 wait "$pid"
