@@ -94,6 +94,32 @@ static void emit_x87_hide(struct code_buf *c)
     }
 }
 
+/*
+ * An exit whose link was made for another mapping of code: most often that of another address space that runs the same block (processes of one
+ * program). The jump cache may know where it goes in this one; else the link is made anew. r10 = tb, eax = exit number, r11 = target.
+ */
+static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s)
+{
+    struct x64_mem salt = ENV_AT(salt), high = salt;
+    high.disp += 8;
+    s->exit_stale = c->p;
+    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
+    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    x64_mov_rm(c, 8, RAX, salt);
+    x64_test_rr(c, 8, R11, R11);
+    x64_rm(c, x64_wide(0x48, 8, 1), RAX, high);    /* cmovs */
+    x64_mov_rr(c, 8, R10, R11);
+    x64_shift_ri(c, X64_SHR, 8, R10, 12);
+    x64_alu_rr(c, X64_XOR, 4, R10, R11);
+    x64_alu_ri(c, X64_AND, 4, R10, (1 << TCG_JC_BITS) - 1);
+    x64_alu_rr(c, X64_XOR, 8, RAX, R11);
+    x64_alu_mr(c, X64_CMP, 8, (struct x64_mem){RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_tag)}, RAX);
+    uint8_t *miss = x64_jcc(c, CC_NE);
+    x64_jmp_m(c, (struct x64_mem){RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_code)});
+    x64_patch_here(c, miss);
+    emit_exit(c, s, TCG_EXIT_SITE);
+}
+
 static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg_frontend *fe)
 {
     struct x64_mem pc = x64_at(RSP, (int32_t)(TCG_CPU_OFFSET + fe->pc_offset));
@@ -101,6 +127,7 @@ static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg
     x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
     x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
     emit_exit(c, s, TCG_EXIT_SITE);
+    emit_exit_stale(c, s);
     s->exit_poll = c->p;
     x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
     x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);

@@ -157,19 +157,20 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
     tcg_unlock(env->tcg);
 }
 
-/* Exit n of FROM goes to DEST from now on. */
-static void link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct tb *dest)
+/* Exit n of FROM goes to DEST from now on, for the mapping of code in force. True: it was linked for another one before. */
+static bool link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct tb *dest)
 {
     struct tcg *t = env->tcg;
     struct tb_exit *e = &from->exits[n];
     if (from->key.mode != dest->key.mode || from->key.cs_base != dest->key.cs_base || (unlikely(t->random) && !tcg_random(t, 4)))
-        return;
+        return false;
     tcg_lock(t);
     if (!from->valid || !dest->valid) {            /* asked under the lock: DMA invalidates from another thread */
         tcg_unlock(t);
-        return;
+        return false;
     }
-    if (e->dest) {                                 /* stale generation: leave the old list first */
+    bool again = e->dest != NULL;
+    if (again) {                                   /* leave the old list first */
         struct tb_exit **at = &e->dest->in;
         while (*at != e)
             at = &(*at)->next_in;
@@ -182,6 +183,7 @@ static void link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
     t->be->link(t, from, n, dest);
     t->n.links++;
     tcg_unlock(t);
+    return again;
 }
 
 static bool pending(struct tcg_env *env)
@@ -240,10 +242,8 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         if (from && from == to && !to->hot) {
             if (!hot_loop(env, to))
                 return TCG_EXIT_LOOKUP;
-        } else if (from)
-            link_exit(env, from, n, to);
-        else
-            jc_fill(env, to);
+        } else if (!from || link_exit(env, from, n, to))
+            jc_fill(env, to);             /* where a link whose time comes again is looked up first (backend: exit_stale) */
         code = to->code;
     }
 }

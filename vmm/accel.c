@@ -26,6 +26,17 @@ static int take_irqchip(struct options *o, const char *what, const char *val)
     return words_check_value(what, val, valid);
 }
 
+static int take_smm(struct options *o, const char *val)
+{
+    static const char *const valid[] = { "auto", "on", "off", NULL };
+
+    for (int i = 0; valid[i]; i++) {
+        if (!strcmp(val, valid[i]))
+            o->smm = i;
+    }
+    return words_check_value("-machine smm", val, valid);
+}
+
 /* What tests ask of the translator. */
 static int take_stress(struct options *o, const char *opt, const struct words *w)
 {
@@ -67,7 +78,7 @@ int accel_take(struct options *o, const char *opt, char *arg)
 
 int machine_take(struct options *o, const char *opt, char *arg)
 {
-    static const char *const valid[] = { "pc", NULL }, *const keys[] = { "accel", "kernel-irqchip", "kernel_irqchip", NULL };
+    static const char *const valid[] = { "pc", NULL }, *const keys[] = { "accel", "kernel-irqchip", "kernel_irqchip", "smm", NULL };
     struct words w;
 
     if (words_split(&w, arg, opt) || words_check_value(opt, w.head, valid))
@@ -78,6 +89,8 @@ int machine_take(struct options *o, const char *opt, char *arg)
             ret = words_check_value("-machine accel", o->accel = w.val[i], names);
         else if (!strcmp(w.key[i], "kernel-irqchip") || !strcmp(w.key[i], "kernel_irqchip"))
             ret = take_irqchip(o, "-machine kernel-irqchip", w.val[i]);
+        else if (!strcmp(w.key[i], "smm"))
+            ret = take_smm(o, w.val[i]);
         else
             ret = words_unknown(opt, w.key[i], keys);
         if (ret)
@@ -100,7 +113,7 @@ static const struct engine *demand_kvm(const struct options *o, char *why, size_
     return NULL;
 }
 
-const struct engine *accel_choose(const struct options *o, char *why, size_t len)
+static const struct engine *choose(const struct options *o, char *why, size_t len)
 {
     struct kvm_probe p;
 
@@ -118,4 +131,13 @@ const struct engine *accel_choose(const struct options *o, char *why, size_t len
     snprintf(why, len, "%s", p.why);
     log_warn("-accel auto: using %s: %s", p.assisted ? "kvm" : "tcg", p.why);
     return p.assisted ? &kvm_engine : &tcg_engine;
+}
+
+const struct engine *accel_choose(const struct options *o, char *why, size_t len)
+{
+    const struct engine *e = choose(o, why, len);
+    if (e != &kvm_engine || o->smm != SMM_ON)
+        return e;
+    log_error("-machine smm=on: there is no system management mode under -accel kvm; smm=auto leaves it out there, -accel tcg has it");
+    return NULL;
 }

@@ -524,7 +524,7 @@ static int take_version(struct options *o, const char *opt, char *arg)
 
 static const struct option_row rows[] = {
     { "M", "pc", "machine", machine_take },
-    { "machine", "pc[,accel=ENGINE][,kernel-irqchip=on|split|off]", "same as -M", machine_take },
+    { "machine", "pc[,accel=ENGINE][,kernel-irqchip=on|split|off][,smm=auto|on|off]", "same as -M", machine_take },
     { "accel", "tcg|interp|auto|kvm[,kernel-irqchip=on|split|off][,emulated=on]"
       "[,one-insn-per-tb=on][,cache-kib=N][,tlb=N][,random=SEED]",
       "engine that runs the guest's instructions; emulated: take a slow KVM too; the last four make tcg's life hard", accel_take },

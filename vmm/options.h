@@ -24,9 +24,12 @@ struct device_opt {
     int slot;                                   /* PCI; -1: first free */
 };
 
+enum smm_choice { SMM_AUTO /* where the engine has the mode: not under KVM */, SMM_ON, SMM_OFF };
+
 struct options {
     const char *accel, *cpu, *kernel, *initrd, *append, *bios, *log_path;
     int kernel_irqchip;                         /* enum kvm_chips */
+    int smm;                                    /* enum smm_choice: does the chipset raise SMIs? */
     const char *lockstep;                       /* -lockstep A,B: the leading engine, B follows; NULL: one engine */
     struct tcg_stress stress;                   /* -accel tcg,... */
     bool kvm_emulated;                          /* -accel kvm takes a KVM without hardware assistance too */

@@ -354,7 +354,7 @@ static void add_board(struct pc *pc)
     pc->bridge = i440fx_new(vm, pc->pci, mem, &pc->ram, &pc->rom);
     piix3_new(vm, pc->pci, gsi);
     i440fx_connect_smram(pc->bridge, (struct irq){ set_smram, vm, 0 }, (struct irq){ set_smram, vm, 1 });
-    pc->pm = pm_new(vm, pc->pci, io, gsi[9], vm->engine == &kvm_engine ? (struct irq){ 0 } : (struct irq){ set_smi, vm, 0 });
+    pc->pm = pm_new(vm, pc->pci, io, gsi[9], vm->engine == &kvm_engine || pc->opt->smm == SMM_OFF ? (struct irq){ 0 } : (struct irq){ set_smi, vm, 0 });
 
     c->hpet = hpet_new(vm, mem, gsi);
     c->pit = pit_new(vm, io, hpet_pit_irq(c->hpet));

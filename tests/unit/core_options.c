@@ -80,6 +80,9 @@ TEST(engine)
     CHECK_EQ(parse("-kernel k -accel kvm,kernel-irqchip=split"), 0);
     CHECK(!strcmp(o.accel, "kvm"));
     CHECK_EQ(o.kernel_irqchip, 1);
+    CHECK_EQ(parse("-kernel k -machine pc,smm=off"), 0);
+    CHECK_EQ(o.smm, SMM_OFF);
+    CHECK(parse("-kernel k -machine pc,smm=maybe") < 0);
     CHECK_EQ(parse("-kernel k -machine pc,accel=kvm,kernel_irqchip=off"), 0);
     CHECK(!strcmp(o.accel, "kvm"));
     CHECK_EQ(o.kernel_irqchip, 0);
