@@ -248,12 +248,9 @@ static void exec_cpu_state(struct x86_cpu *c)
     c->xcr0 = exec_components;
 }
 
-static void exec_machine(struct machine *m, bool interp)
+/* A vCPU of that model for m->t and m->mem, as after a reset. */
+static void exec_wire(struct machine *m, struct x86_cpuid *model)
 {
-    m->mem = as_new("mem", 46);
-    CHECK_EQ(as_add_ram(m->mem, &m->ram, "ram", 0, RAM_SIZE, REGION_RAM), 0);
-    m->t = tcg_new(&exec_fe, &x64_backend, m->mem, 32 << 20, interp);
-    CHECK(m->t != NULL);
     m->vm.mem = m->mem;
     m->vcpu.vm = &m->vm;
     m->vcpu.thread = pthread_self();
@@ -261,11 +258,20 @@ static void exec_machine(struct machine *m, bool interp)
     m->cpu = tcg_cpu(m->env);
     m->vcpu.cpu = m->cpu;
     m->cpu->vcpu = &m->vcpu;
-    m->cpu->cpuid = &exec_model;
+    m->cpu->cpuid = model;
     m->cpu->flags_word = &m->env->flags;
     m->env->mmu = mmu_new(m->cpu, &x86_mmu_ops, m->mem, NULL, &m->env->tlb, m->env->code_gen);
     tcg_watch_code(m->env);
     x86_reset(m->cpu);
+}
+
+static void exec_machine(struct machine *m, bool interp)
+{
+    m->mem = as_new("mem", 46);
+    CHECK_EQ(as_add_ram(m->mem, &m->ram, "ram", 0, RAM_SIZE, REGION_RAM), 0);
+    m->t = tcg_new(&exec_fe, &x64_backend, m->mem, 32 << 20, interp);
+    CHECK(m->t != NULL);
+    exec_wire(m, &exec_model);
     exec_page_tables(m);
     tcg_state_changed(m->env);
 }

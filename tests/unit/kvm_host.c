@@ -48,9 +48,10 @@ TEST(probe_is_quick)
     const char *slow = getenv("SLOW");
     int64_t best = INT64_MAX, quickest = INT64_MAX, limit = 20 * 1000 * 1000ll * (slow ? atoi(slow) : 1);
     struct kvm_probe p;
+    double load;
 
     NEED_KVM();
-    for (int i = 0; i < 40 && best >= limit; i++) {
+    for (int i = 0; i < 40 && (best >= limit || quickest >= limit); i++) {
         int64_t start = cpu_ns(), wall = now_ns();
         kvm_probe(&p, true);
         best = MIN(best, cpu_ns() - start);
@@ -61,6 +62,9 @@ TEST(probe_is_quick)
     }
     printf("# probe %.1f ms of the processor, %.1f ms by the clock: %s\n", (double)best / 1e6, (double)quickest / 1e6, p.why);
     CHECK(best < limit);
+    if (quickest >= limit && getloadavg(&load, 1) == 1 && load > (double)sysconf(_SC_NPROCESSORS_ONLN))
+        SKIP("its processor time is within the limit; by the clock nothing can be said while the host is overloaded");
+    CHECK(quickest < limit);
 }
 
 /* The tests' code ends at a port with a region: writes to nothing at 80h do not come out. */

@@ -49,19 +49,8 @@ static void sys_new(struct sys *s, bool interp)
     m->t = tcg_new(&x86_frontend, &x64_backend, m->mem, 32 << 20, interp);
     CHECK(m->t != NULL);
     m->t->max_insns = 1;
-    m->vm.mem = m->mem;
     m->vm.io = s->io;
-    m->vcpu.vm = &m->vm;
-    m->vcpu.thread = pthread_self();
-    m->env = tcg_env_new(m->t, &m->vcpu);
-    m->cpu = tcg_cpu(m->env);
-    m->vcpu.cpu = m->cpu;
-    m->cpu->vcpu = &m->vcpu;
-    m->cpu->cpuid = &sys_model;
-    m->cpu->flags_word = &m->env->flags;
-    m->env->mmu = mmu_new(m->cpu, &x86_mmu_ops, m->mem, NULL, &m->env->tlb, m->env->code_gen);
-    tcg_watch_code(m->env);
-    x86_reset(m->cpu);
+    exec_wire(m, &sys_model);
     tcg_state_changed(m->env);
 }
 

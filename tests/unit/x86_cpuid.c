@@ -67,6 +67,9 @@ TEST(cpuid_models)
     CHECK(!x86_has(&id, FEAT_avx) && !x86_has(&id, FEAT_avx2) && !x86_has(&id, FEAT_fma));
     x86_cpuid(&cpu, 0xd, 0, r);
     CHECK(!x86_has(&id, FEAT_xsave) || (r[0] & 7) == 3);
+    fresh("max,-avx,-pku");
+    x86_cpuid(&cpu, 0xd, 0, r);
+    CHECK(!x86_has(&id, FEAT_xsave) || (r[0] == 3 && r[2] == 576));
     fresh("duet64");
     x86_cpuid(&cpu, 0xd, 1, r);
     CHECK_EQ(r[0] | r[1] | r[2] | r[3], 0);

@@ -2,42 +2,16 @@
  * 4-level paging: page faults with CR2 and error code, accessed and dirty bits, WP, NX, SMEP, SMAP, large pages, reserved bits, INVLPG, PCID,
  * INVPCID, global pages, accesses that cross pages, page-table changes without a flush where the processor needs none. SDM vol. 3 ch. 4.
  */
-#include "kit.h"
+#include "paging.h"
 
-#define VA 0x40000000ul
-#define PA 0x800000ul
-#define P 1
-#define W 2
-#define U 4
-#define A 0x20
-#define D 0x40
 #define G 0x100
-#define NX (1ull << 63)
 
-extern u64 pml4[512], pdpt[512], pd[4][512];
-static u64 pt[512] __attribute__((aligned(4096))), pt2[512] __attribute__((aligned(4096))), pml4_b[512] __attribute__((aligned(4096)));
+static u64 pt2[512] __attribute__((aligned(4096))), pml4_b[512] __attribute__((aligned(4096)));
 
-static struct regs base(void *ip, int ring, ul bx)
-{
-    struct regs r = { .ip = (ul)ip, .cs = ring ? 0x2b : 8, .ds = 0x23, .es = 0x23,
-                      .ss = ring ? 0x23 : 0x10, .fl = 2, .bx = bx, .ax = 0x1122334455667788 };
-    r.sp = (ring ? (ul)user_stack_top : (ul)stack_top - 8192) - 256;
-    return r;
-}
-
-static void go(void *ip, int ring, ul bx) { struct regs r = base(ip, ring, bx); enter(&r); }
-static void invlpg(ul va) { __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory"); }
-static void map(unsigned n, u64 pte) { pt[n] = pte; invlpg(VA + n * 4096); }
-
-CODE(rd, "mov (%rbx),%rax\n" CODE_END)
-CODE(wr, "mov %rax,(%rbx)\n" CODE_END)
-CODE(rmw, "incl (%rbx)\n" CODE_END)
 CODE(xchg_, "xchg %eax,(%rbx)\n" CODE_END)
-CODE(ex, "jmp *%rbx\n")
 CODE(pushm, "mov %rbx,%rsp; push %rax\npush_end:" CODE_END)
 CODE(rd16, "movups (%rbx),%xmm0\n" CODE_END)
 CODE(stac_rd, "stac; mov (%rbx),%rax; clac\n" CODE_END)
-CODE(stos, "mov %rbx,%rdi; mov $4,%ecx\nstos_at: rep stosq\n" CODE_END) LABEL(stos_at);
 #define PF(e, at, addr) do { EXPECT(14, e, at); EQ(last.cr2, addr); } while (0)
 
 static void setup(void)

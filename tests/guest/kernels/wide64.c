@@ -2,43 +2,19 @@
  * Protection keys, UMIP, and 5-level paging: rights and error codes of keys for every kind of access, RDPKRU and WRPKRU, PKRU in XSAVE areas, more values
  * than anybody can number; going to five levels and back, canonical addresses of 57 bits, tables above bit 47. SDM vol. 3 ch. 4.5, 4.6.2, 4.7.
  */
-#include "kit.h"
+#include "paging.h"
 
-#define VA 0x40000000ul
-#define PA 0x800000ul
 #define HIGH (1ul << 48)                 /* beyond what four levels reach */
-#define P 1
-#define W 2
-#define U 4
-#define A 0x20
-#define D 0x40
-#define NX (1ull << 63)
 #define KEY(k) ((u64)(k) << 59)
 #define PK 32
 
-extern u64 pml4[512], pdpt[512], pd[4][512];
-static u64 pt[512] __attribute__((aligned(4096))), pml5[512] __attribute__((aligned(4096)));
+static u64 pml5[512] __attribute__((aligned(4096)));
 static u64 high_pml4[512] __attribute__((aligned(4096))), high_pdpt[512] __attribute__((aligned(4096))), high_pd[512] __attribute__((aligned(4096)));
 static u8 area[4096] __attribute__((aligned(64)));
 
-static struct regs base(void *ip, int ring, ul bx)
-{
-    struct regs r = { .ip = (ul)ip, .cs = ring ? 0x2b : 8, .ds = 0x23, .es = 0x23,
-                      .ss = ring ? 0x23 : 0x10, .fl = 2, .bx = bx, .ax = 0x1122334455667788 };
-    r.sp = (ring ? (ul)user_stack_top : (ul)stack_top - 8192) - 256;
-    return r;
-}
-static void go(void *ip, int ring, ul bx) { struct regs r = base(ip, ring, bx); enter(&r); }
-static void invlpg(ul va) { __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory"); }
-static void map(unsigned n, u64 pte) { pt[n] = pte; invlpg(VA + n * 4096); }
 static void wrpkru(u32 v) { __asm__ volatile("wrpkru" : : "a"(v), "c"(0), "d"(0) : "memory"); }
 static u32 rdpkru(void) { u32 a, d; __asm__ volatile("rdpkru" : "=a"(a), "=d"(d) : "c"(0)); return a | d; }
 
-CODE(rd, "mov (%rbx),%rax\n" CODE_END)
-CODE(wr, "mov %rax,(%rbx)\n" CODE_END)
-CODE(rmw, "incl (%rbx)\n" CODE_END)
-CODE(ex, "jmp *%rbx\n")
-CODE(stos, "mov %rbx,%rdi; mov $4,%ecx\nstos_at: rep stosq\n" CODE_END) LABEL(stos_at);
 CODE(get_pkru, "rdpkru\n" CODE_END)
 CODE(set_pkru, "wrpkru\n" CODE_END)
 /* rax: the value to have; then the access, in one block or the next */
