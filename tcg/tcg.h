@@ -12,7 +12,7 @@
 #define TCG_ARGS 3
 #define TCG_HOT_SAMPLES 2             /* of a 1 kHz clock of the thread's CPU time */
 #define TCG_HOT_TURNS 32              /* of a block that is a loop */
-#define TB_HASH_BITS 15
+#define TB_HASH_BITS 19
 #define TB_PAGE_HASH_BITS 14
 
 /* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
