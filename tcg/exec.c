@@ -38,7 +38,7 @@ static const struct tb_point *find_point(const struct tb *tb, uint64_t rx)
     return &tb->points[lo];
 }
 
-uint64_t tcg_guest_pc_at(const struct tb *tb, uint64_t rx) { return tb->guest[find_point(tb, rx)->gi].pc; }
+uint64_t tcg_guest_pc_at(const struct tb *tb, uint64_t rx) { return tcg_guest_pc(tb, find_point(tb, rx)->gi); }
 
 bool tcg_guest_at(struct tcg *t, uint64_t rx, uint64_t *pc)
 {
@@ -58,7 +58,7 @@ static void restore(struct tcg_env *env, struct tb *tb, uint64_t rx, bool ret)
     const struct tb_point *p = find_point(tb, rx);
     while (ret && p > tb->points && p[-1].off == (uint32_t)(rx - (uint64_t)tb->code))
         p--;
-    *(uint64_t *)((char *)tcg_cpu(env) + env->fe->pc_offset) = tb->guest[p->gi].pc;
+    *(uint64_t *)((char *)tcg_cpu(env) + env->fe->pc_offset) = tcg_guest_pc(tb, p->gi);
     env->fault_fl = p->fl;
     if (env->fault_fl == TBF_RECIPE)
         env->flags = fl_from_rflags(recipe_flags(env, &tb->recipes[p->recipe]));

@@ -75,6 +75,10 @@ struct tb {
     struct tb_exit *exits; unsigned n_exits;
     struct tb_exit *in;      /* exits of other blocks linked to this one */
     struct tb *hash_next, *page_next[2];
+    uint32_t *places; unsigned n_places;        /* offset * PLACE_KINDS + enum code_place; NULL: it cannot be moved (tcg/move.c) */
+    struct tb *origin;       /* the block that this one is a moved copy of, whose guest, points, recipes and places it shares */
+    struct tb *origins_next; /* of those that copies are made from, by physical address */
+    uint64_t moved;          /* key.pc - origin's */
     struct ir_block *ir;     /* kept for the interpreter only */
 };
 

@@ -14,6 +14,7 @@
 #define TCG_HOT_TURNS 32              /* of a block that is a loop */
 #define TB_HASH_BITS 19
 #define TB_PAGE_HASH_BITS 14
+#define TCG_ORIGIN_BITS 16
 
 /* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
 enum tcg_exit {
@@ -41,6 +42,7 @@ struct tcg {
     struct arena meta;               /* struct tb and their arrays; reset with the cache */
     struct tb *hash[1 << TB_HASH_BITS];
     struct tb *pages[1 << TB_PAGE_HASH_BITS];
+    struct tb *origins[1 << TCG_ORIGIN_BITS];
     struct tb **by_code; unsigned n_by_code, cap_by_code;       /* in order of address */
     struct ir_block *ir;             /* scratch of the translation under way */
     union counters n;
@@ -82,6 +84,7 @@ int tcg_cache_init(struct tcg *, size_t size);
 void tcg_cache_flush(struct tcg *);
 struct tb *tcg_tb_new(struct tcg *);
 void tcg_tb_insert(struct tcg *, struct tb *);
+void tcg_tb_insert_locked(struct tcg *, struct tb *);
 void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len);
 unsigned tcg_max_insns(struct tcg *, uint64_t pc, unsigned max);       /* fewer than max where stores into code keep taking blocks away */
 static inline uint32_t tb_hash(uint64_t pc, gpa_t phys, uint32_t mode)
@@ -106,6 +109,11 @@ static inline unsigned tcg_random(struct tcg *t, unsigned n)
     __atomic_store_n(&t->random, r, __ATOMIC_RELAXED);
     return (unsigned)(r >> 20) % n;
 }
+
+/* ---- move.c: blocks made from others that differ in pc only ---- */
+struct tb *tcg_move(struct tcg_env *, const struct tb_key *, unsigned max);       /* NULL: there is none to make it from */
+void tcg_origin_add(struct tcg *, struct tb *);
+void tcg_origin_drop(struct tcg *, struct tb *);
 
 /* ---- translate.c ---- */
 struct tb *tcg_translate(struct tcg_env *, const struct tb_key *, unsigned max);
@@ -149,6 +157,7 @@ void tcg_translation_end(struct tcg_env *);
 
 /* ---- exec.c ---- */
 bool tcg_guest_at(struct tcg *, uint64_t rx, uint64_t *pc);            /* false: RX is in no block */
+static inline uint64_t tcg_guest_pc(const struct tb *tb, unsigned gi) { return tb->guest[gi].pc + tb->moved; }
 uint64_t tcg_guest_pc_at(const struct tb *, uint64_t rx);
 void tcg_restore_at(struct tcg_env *, struct tb *, uint64_t rx);
 #endif

@@ -198,6 +198,8 @@ static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned m
         place(env, tb, &p);
         tb->one_insn = env->one_insn || !lasting(&p);
         keep_bytes(t, tb, &p);
+        t->n.blocks++;
+        t->n.block_insns += tb->n_guest;
         tcg_tb_insert(t, tb);
         if (!lasting(&p))
             return tb;
@@ -233,7 +235,7 @@ struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned
     struct tb *tb;
     int error = 0;
     tcg_translation_begin(env);
-    while (!(tb = env->one_insn ? NULL : tcg_find(env, key)) && !(tb = make(env, key, max, &error)))
+    while (!(tb = env->one_insn ? NULL : tcg_find(env, key)) && !(tb = tcg_move(env, key, max)) && !(tb = make(env, key, max, &error)))
         make_room(env);
     tcg_translation_end(env);
     return tb;
