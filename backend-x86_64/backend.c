@@ -186,8 +186,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->fpu_known = x->fpu_dropped = false;
     x->c->same = 0;
     find_last_uses(x);
-    if (tb->hot)
-        x64_find_groups(x);
+    x64_find_groups(x);
     tb->needs_flags = entry_needs_flags(ir);
     tb->code = x->start + x->c->rx_delta;
     tb->uses_fpu = ir->uses_fpu;

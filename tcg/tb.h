@@ -6,6 +6,7 @@
 #include "tcg/frontend.h"
 
 #define TB_MAX_EXITS 66
+#define TB_APART 0x80000000u    /* in a block's mode, beside the frontend's bits: each access has a check of its own. Entered by the run loop only. */
 
 enum tb_fl_where {           /* where the flags value is at a point where guest state may be asked for */
     TBF_MEM,                 /* env->flags */

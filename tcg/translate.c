@@ -77,14 +77,17 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
     struct tcg *t = env->tcg;
     struct ir_block *ir = t->ir;
     unsigned most = tcg_max_insns(t, key->pc, max);
-    /* A group whose check failed runs alone, without groups; a block shortened by stores into it may grow again. */
-    tb->hot = !env->one_insn && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
-    env->fe->translate(tcg_cpu(env), env->mmu, key, most, ir);
+    /* A block shortened by stores into it may grow again. */
+    struct tb_key plain = *key;
+    plain.mode &= ~TB_APART;
+    tb->hot = !env->one_insn && plain.mode == key->mode && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
+    tb->one_insn = env->one_insn;
+    env->fe->translate(tcg_cpu(env), env->mmu, &plain, most, ir);
     unsigned first = tb->hot ? before_inner_loop(t, ir) : 0;
     if (first)
-        env->fe->translate(tcg_cpu(env), env->mmu, key, first, ir);
+        env->fe->translate(tcg_cpu(env), env->mmu, &plain, first, ir);
     if (log_on(LOG_IN_ASM) && log_in_range(key->pc))
-        show_guest(env, key, ir);
+        show_guest(env, &plain, ir);
     ir_optimise(ir);
     t->n.ir_ops += ir->n;
     tb->key = *key;
