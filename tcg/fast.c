@@ -119,7 +119,7 @@ static void set_salts(struct tcg_env *env, const struct tb_key *key)
     tcg_lock(t);
     do {                                           /* both of one epoch */
         if (env->salt_epoch != t->salt_epoch)
-            clear(env->jc_tag, sizeof env->jc_tag);
+            clear(env->jc, sizeof env->jc);
         env->salt_epoch = t->salt_epoch;
         env->salt[0] = salt_of(t, key->mode, key->cs_base, env->code_gen[0]);
         env->salt[1] = salt_of(t, key->mode | 1u << 31, key->cs_base, env->code_gen[1]);
@@ -151,10 +151,16 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
     unsigned at = tcg_jc_index(tb->key.pc);
     tcg_lock(env->tcg);                            /* a DMA write may be invalidating it right now, on another thread */
     if (tb->valid) {
-        env->jc_code[at] = tb->code;
-        env->jc_tag[at] = tb->key.pc ^ env->salt[tb->key.pc >> 63];
+        env->jc[at].code = tb->code;
+        env->jc[at].tag = tb->key.pc ^ env->salt[tb->key.pc >> 63];
     }
     tcg_unlock(env->tcg);
+}
+
+static void *jc_code(struct tcg_env *env, const struct tb_key *key)
+{
+    unsigned at = tcg_jc_index(key->pc);
+    return !key->cs_base && env->jc[at].tag == (key->pc ^ env->salt[key->pc >> 63]) ? env->jc[at].code : NULL;
 }
 
 /* Exit n of FROM goes to DEST from now on, for the mapping of code in force. True: it was linked for another one before. */
@@ -232,6 +238,8 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
             return r;
         env->fe->get_key(tcg_cpu(env), &key);
         tcg_salts_for(env, &key);
+        if (r == TCG_EXIT_LOOKUP && (code = jc_code(env, &key)))
+            continue;
         to = find(env, &key, &trusted);
         if (!to)
             return r;
