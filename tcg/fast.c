@@ -327,18 +327,6 @@ static void load_bounce(struct tcg_env *env, uint64_t va, unsigned size)
     }
 }
 
-static void store_bounce(struct tcg_env *env, unsigned size)
-{
-    for (unsigned i = 0; i < size;) {
-        unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
-        uint64_t v = 0;
-        for (unsigned j = 0; j < k; j++)
-            v |= (uint64_t)env->bounce[i + j] << (8 * j);
-        mmu_st(env->mmu, env->slow_va + i, v, k);
-        i += k;
-    }
-}
-
 void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
 {
     unsigned size = size_kind & 0xff, kind = (size_kind >> 8) & 0xff;
@@ -432,7 +420,7 @@ void tcg_slow_commit(struct tcg_env *env)
     if (env->slow_lanes)
         tcg_lanes_store(env, env->slow_va);
     else if (env->slow_ptr == env->bounce)
-        store_bounce(env, env->slow_size);
+        mmu_st_wide(env->mmu, env->slow_va, env->bounce, env->slow_size);
     else
         mmu_rmw_end(env->mmu, env->slow_size);
     if (gens(env) != env->salt_gens)

@@ -305,7 +305,7 @@ static void exec_setup(void)
 {
     if (exec_tcg.t)
         return;
-    CHECK_EQ(x86_cpuid_model(&exec_model, X86_MODEL_DEFAULT), 0);
+    CHECK_EQ(x86_cpuid_model(&exec_model, "max,-la57,-pku"), 0);
     exec_components = x86_xcr0_valid(&exec_model);
     exec_fpu_size = x86_xsave_size(exec_components, false);
     exec_fe = x86_frontend;

@@ -263,7 +263,7 @@ static void sys_setup(void)
 {
     if (sys_i.m.t)
         return;
-    CHECK_EQ(x86_cpuid_model(&exec_model, X86_MODEL_DEFAULT), 0);
+    CHECK_EQ(x86_cpuid_model(&exec_model, "max,-la57,-pku"), 0);
     CHECK_EQ(x86_cpuid_model(&sys_model, "max,+svm"), 0);
     exec_components = x86_xcr0_valid(&sys_model) & ~(uint64_t)X86_XS_PKRU;          /* what the host's registers hold */
     x86_freeze_tsc(frozen);
