@@ -11,7 +11,7 @@ switch() {
 }
 i=0
 while [ $i -lt "$full" ]; do switch $i; i=$((i + 1)); done
-echo 'vfs_* proc_* __x64_sys_* seq_* do_sys* schedule* try_to_wake_up ttwu*' >set_ftrace_filter
+echo 'vfs_* seq_* do_sys* schedule* try_to_wake_up ttwu*' >set_ftrace_filter
 echo "functions $(wc -l <set_ftrace_filter)"
 i=0
 while [ $i -lt "$rounds" ]; do switch $i; i=$((i + 1)); [ $((i % 100)) != 0 ] || echo "round $i"; done
