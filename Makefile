@@ -52,6 +52,8 @@ docs/cpu.md: docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/m
 # Everything that building and testing take, in one place; nothing is done when it is all there.
 PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \
 	qemu-system-x86 acpica-tools e2fsprogs cpio gzip busybox-static debootstrap expect lz4 chromium
+FUZZ_PACKAGES = clang libclang-rt-14-dev
+soak fuzz: PACKAGES += $(FUZZ_PACKAGES)
 deps:
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; export DEBIAN_FRONTEND=noninteractive; \
@@ -72,8 +74,8 @@ check: deps
 soak: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet unit
-	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress smp litmus rewrite tsan
-# libFuzzer on the decoder and on the whole processor (interpreter against translator); FUZZ_SECONDS for each. Wants clang.
+	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress third smp litmus rewrite tsan
+# libFuzzer on the decoder and on the whole processor (interpreter, translator, kvm); FUZZ_SECONDS for each. Installs clang.
 fuzz: deps
 	@$(MAKE) --no-print-directory all unit
 	@tests/run fuzz

@@ -120,6 +120,7 @@ struct x64_ctx {
     int8_t loc_slot[IR_MAX_TEMPS];     /* spill slot of a temp, or -1 */
     uint16_t last_use[IR_MAX_TEMPS];
     uint64_t slots_used;
+    const uint8_t *order;              /* in which scratch registers are taken */
     uint16_t locked;                   /* scratch registers not to be taken in this insn */
     uint8_t fs;
     bool has_recipe;                   /* recipe[n_recipes - 1] describes the current flags value and its registers are intact */
@@ -150,6 +151,7 @@ struct x64_ctx {
 };
 
 /* ---- where values are: regs.c ---- */
+void x64_choose_order(struct x64_ctx *);                              /* each insn: which scratch registers it takes first */
 struct x64_val { uint8_t kind; uint8_t reg; struct x64_mem mem; int64_t imm; };
 enum { V_REG, V_MEM, V_IMM };
 struct x64_val x64_val(struct x64_ctx *, ir_ref);                     /* in place: nothing emitted */
