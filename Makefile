@@ -84,11 +84,16 @@ check-kvm: deps
 	@tests/run kvm
 bench: deps
 	@$(MAKE) --no-print-directory all
-	@bench/run
-	@bench/smp
+	@bench/run; status=$$?; bench/smp; exit $$status
+bench-quick: deps
+	@$(MAKE) --no-print-directory all
+	@bench/run quick
+# Beside it: Duet's engines with each other.
+bench-engines: deps
+	@$(MAKE) --no-print-directory all
 	@bench/engines
 
 clean:
 	rm -rf build
 -include $(OBJ:.o=.d) $(UNIT:=.d)
-.PHONY: all unit deps demo check check-kvm soak fuzz bench clean
+.PHONY: all unit deps demo check check-kvm soak fuzz bench bench-quick bench-engines clean
