@@ -84,10 +84,13 @@ check-kvm: deps
 	@tests/run kvm
 bench: deps
 	@$(MAKE) --no-print-directory all
-	@bench/run; status=$$?; bench/smp; exit $$status
+	@bench/run
 bench-quick: deps
 	@$(MAKE) --no-print-directory all
 	@bench/run quick
+# The README's table, from the last run.
+bench-readme:
+	@bench/readme
 # Beside it: Duet's engines with each other.
 bench-engines: deps
 	@$(MAKE) --no-print-directory all
@@ -96,4 +99,4 @@ bench-engines: deps
 clean:
 	rm -rf build
 -include $(OBJ:.o=.d) $(UNIT:=.d)
-.PHONY: all unit deps demo check check-kvm soak fuzz bench bench-quick bench-engines clean
+.PHONY: all unit deps demo check check-kvm soak fuzz bench bench-quick bench-readme bench-engines clean

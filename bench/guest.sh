@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the guests of the benchmark: Debian 12 with compressors, interpreters, a compiler and the programs of bench/programs, once as a folder
 # (build/guest/bench-root-BITS, for the bare host) and once as an ext4 image of it (bench-BITS.img, for the machines).
-# usage: bench/guest.sh [64|32]...     idempotent: debootstrap runs when the packages change, the rest when bench/ does. Needs root, as debootstrap does.
+# usage: bench/guest.sh [64|32]...     idempotent: debootstrap runs when the packages change, the rest when bench/ does. Needs root.
 set -eu
 cd "$(dirname "$0")/.."
 out=$(pwd)/build/guest
@@ -10,7 +10,7 @@ exec 9>"$out/.lock-bench"
 flock 9
 die() { echo "bench/guest.sh: $*" >&2; exit 1; }
 
-packages=systemd-sysv,udev,gzip,xz-utils,zstd,bzip2,gcc,libc6-dev,libstb-dev,python3-minimal,perl,lua5.4,sqlite3,openssl,7zip,iproute2
+packages=systemd-sysv,udev,iproute2,gzip,xz-utils,zstd,bzip2,7zip,gcc,libc6-dev,libstb-dev,python3-minimal,perl,lua5.4,sqlite3,openssl
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -o 'https\{0,1\}://[^ ]*/debian/\{0,1\}\( \|$\)' | head -n 1 | tr -d ' ')
 
 # system BITS ARCHITECTURE

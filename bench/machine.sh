@@ -1,10 +1,13 @@
 # The machines of bench/run (sourced): start, one workload, memory, idle, end. A machine's console is two FIFOs in $out/WHO; lines are read from its
 # descriptor (fd_of). What is measured goes to stdout:
-#   time NAME WHO ROUND NANOSECONDS MD5 CPU HOST     (CPU: nanoseconds of processor time: the process on the host; natively the workload's own;
-#                                                    HOST: by the host's clock, between the words on the console)
-#   fail NAME WHO ROUND why     memory WHO BITS ROUND PEAK BEYOND     (KiB: VmHWM, and without guest RAM)     idle WHO BITS SHARE     (of a host processor)
+#   time NAME WHO ROUND NANOSECONDS MD5 CPU HOST     (CPU: nanoseconds of processor time, of the process on the host, natively of the workload
+#                                                    itself; HOST: by the host's clock, between the words on the console)
+#   fail NAME WHO ROUND why
+#   memory WHO BITS ROUND PEAK BEYOND                (KiB: VmHWM, and without guest RAM)
+#   idle WHO BITS SHARE                              (of a host processor)
+#   counter BITS NAME VALUE                          (what Duet has counted, in the last round)
 ram=1024        # MiB
-limit=120       # seconds for a boot and for a workload
+limit=300       # seconds for a boot and for a workload
 
 fd_of() { case $1 in native) echo 3 ;; duet) echo 4 ;; qemu) echo 5 ;; kvm) echo 6 ;; esac; }
 nanoseconds() { date +%s%N; }
@@ -26,7 +29,7 @@ machine_command() {
     [ "$2" = 64 ] || kernel=686-pae
     case $1 in
     native) echo "exec unshare -m sh bench/native.sh '$guest/bench-root-$2' '$out/disk.img'"; return ;;
-    duet) echo "exec '$duet' -accel tcg -d exec -D '$out/duet/counters' -monitor none \\" ;;
+    duet) echo "exec '$duet' -accel tcg -d ${duet_log:-exec} -D '$out/duet/log' -monitor none \\" ;;
     qemu) echo "exec $qemu -accel tcg -cpu max -monitor none \\" ;;
     kvm) echo "exec '$duet' -accel kvm -monitor none \\" ;;
     esac
@@ -35,11 +38,13 @@ machine_command() {
     echo "-drive 'file=$guest/bench-$2.img,if=virtio,format=raw,snapshot=on' -drive 'file=$out/disk.img,if=virtio,format=raw,snapshot=on'"
 }
 
-# machine_await WHO SECONDS WORDS: waits for a line of the console that has the words and leaves it, with the time before it, in $said
+# machine_await WHO SECONDS WORDS: waits for a line of the console that has the words and leaves it, with the time before it, in $said; what passes is
+# kept in the file `console`
 machine_await() {
     said=$(words=$3 timeout "$2" sh -c 'cr=$(printf "\r"); while IFS= read -r line; do
+            printf "%s\n" "${line%"$cr"}" >>"$0"
             case $line in *"$words"*) echo "$(date +%s%N) ${line%"$cr"}"; exit 0 ;; esac
-        done; exit 1' <&"$(fd_of "$1")")
+        done; exit 1' "$out/$1/console" <&"$(fd_of "$1")")
 }
 
 # machine_start WHO BITS ROUND
@@ -67,21 +72,28 @@ machine_lost() {
     : >"$out/$1/lost"
 }
 
+# machine_mark WHO WORDS: waits for them, notes both clocks, lets the machine go on
+machine_mark() {
+    machine_await "$1" $limit "$2" || return 1
+    clock=$(nanoseconds) cpu=$(busy "$1")
+    echo go >"$out/$1/in"
+}
+
 # machine_run WHO NAME ROUND COMMAND
 machine_run() {
     [ ! -e "$out/$1/lost" ] || { echo "fail $2 $1 $3 the machine was lost before"; return; }
-    before=$(busy "$1")
     echo "run $2 $4" >"$out/$1/in"
-    machine_await "$1" $limit "start $2" && start=${said%% *} && machine_await "$1" $limit "stop $2" && stop=${said%% *} &&
+    machine_mark "$1" "start $2" && start=$clock before=$cpu && machine_mark "$1" "stop $2" && stop=$clock after=$cpu &&
         machine_await "$1" $limit "took $2 " || { machine_lost "$1" "$2" "$3"; return; }
     # shellcheck disable=SC2086
     set -- "$1" "$2" "$3" $said
-    after=$(busy "$1")
     [ "$1" != native ] || after=${10} before=0
     if [ "$8" != 0 ]; then
-        echo "fail $2 $1 $3 status $8"
-    # The guest's clock may not run slower or faster than the host's; the words on the console take their time, more on a busy host.
-    elif awk -v host=$((stop - start)) -v its="$7" 'BEGIN { d = host - its; exit !(d < -(0.03 * its + 5e8) || d > 0.1 * its + 1e9) }'; then
+        who=$1 name=$2 round=$3 status=$8
+        shift 10
+        echo "fail $name $who $round status $status: $*"
+    # Whoever runs, its clock may not run faster than the host's, nor slower by more than what the words on the console and a busy host take.
+    elif awk -v host=$((stop - start)) -v its="$7" 'BEGIN { d = host - its; exit !(d < -(0.01 * its + 2e6) || d > 0.05 * its + 2e9) }'; then
         echo "fail $2 $1 $3 clocks disagree: $7 ns in the guest, $((stop - start)) on the host"
     else
         echo "time $2 $1 $3 $7 $9 $((after - before)) $((stop - start))"
@@ -114,6 +126,9 @@ machine_idle() {
             -v to="$(busy "$who")" -v s="$idle" 'BEGIN { printf "idle %s %s %.4f\n", who, bits, (to - from) / 1e9 / s }'
     done
 }
+
+# machine_counters BITS: after the machine's end
+machine_counters() { sed -n "s/^counter \([a-z_0-9]*\)  *\([0-9]*\) .*/counter $1 \1 \2/p" "$out/duet/log" 2>/dev/null || true; }
 
 # machine_stop WHO
 machine_stop() {

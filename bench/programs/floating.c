@@ -131,9 +131,10 @@ static uint64_t rays(long turns)
     }
     while (turns--)
         for (int i = 0; i < LINES * LINES; i++) {
-            double from[3] = { 0, 0, -1 }, way[3] = { (i % LINES - LINES / 2) / (double)LINES, (i / LINES - LINES / 2) / (double)LINES, 1 }, weight = 1;
+            double from[3] = { 0, 0, -1 }, weight = 1;
+            double way[3] = { (i % LINES - LINES / 2) / (double)LINES, (i / LINES - LINES / 2) / (double)LINES, 1 };
             for (int bounce = 0; bounce < 3; bounce++) {
-                double length = sqrt(way[0] * way[0] + way[1] * way[1] + way[2] * way[2]), at[3], normal[3], dot = 0, lit = 0;
+                double at[3], normal[3], length = sqrt(way[0] * way[0] + way[1] * way[1] + way[2] * way[2]), dot = 0, lit = 0;
                 for (int k = 0; k < 3; k++)
                     way[k] /= length;
                 struct hit h = nearest((const double (*)[4])spheres, SPHERES, from, way);

@@ -1,4 +1,7 @@
-/* Integer kernels of compiled code, for 32- and 64-bit guests alike: sorting, hashing, compression, a hash table, strings, bits, a maze, a small machine. */
+/*
+ * Integer kernels of compiled code, for 32- and 64-bit guests alike: sorting, hashing, compression, a hash table, strings, bits, a maze, a small
+ * machine.
+ */
 #include "kernels.h"
 
 static uint32_t seed;

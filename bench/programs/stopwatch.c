@@ -1,5 +1,7 @@
-/* stopwatch COMMAND OUT: runs the command by a shell, its output going to the file OUT; prints the nanoseconds that it took, its status,
- * and the nanoseconds of processor time of it and its children. */
+/*
+ * stopwatch COMMAND OUT ERR: runs the command by a shell, its output going to two files; prints the nanoseconds that it took, its status, and the
+ * nanoseconds of processor time of it and its children.
+ */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -11,16 +13,17 @@ int main(int argc, char **argv)
 {
     struct timespec from, to;
     struct rusage use;
-    int out, status;
+    int out, err, status;
     pid_t pid;
 
-    if (argc != 3 || (out = open(argv[2], O_CREAT | O_TRUNC | O_WRONLY, 0644)) < 0)
+    if (argc != 4 || (out = open(argv[2], O_CREAT | O_TRUNC | O_WRONLY, 0644)) < 0 || (err = open(argv[3], O_CREAT | O_TRUNC | O_WRONLY, 0644)) < 0)
         return 2;
     clock_gettime(CLOCK_MONOTONIC, &from);
     if (!(pid = fork())) {
         int null = open("/dev/null", O_RDONLY);
         dup2(null, 0);
         dup2(out, 1);
+        dup2(err, 2);
         execl("/bin/sh", "sh", "-c", argv[1], NULL);
         _exit(127);
     }
