@@ -127,8 +127,8 @@ machine_idle() {
     done
 }
 
-# machine_counters BITS: after the machine's end
-machine_counters() { sed -n "s/^counter \([a-z_0-9]*\)  *\([0-9]*\) .*/counter $1 \1 \2/p" "$out/duet/log" 2>/dev/null || true; }
+# machine_counters BITS: of the last machine
+machine_counters() { sed -n "s/^counter \([a-z_0-9]*\)  *\([0-9]*\) .*/counter $1 \1 \2/p" "$out/duet-$1.log" 2>/dev/null || true; }
 
 # machine_stop WHO
 machine_stop() {
@@ -138,4 +138,8 @@ machine_stop() {
     timeout 30 cat <&"$(fd_of "$1")" >/dev/null || kill -9 "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
     eval "exec $(fd_of "$1")<&-"
+    rm -f "$out/$1/pid"
 }
+
+# What still runs when bench/run is interrupted.
+machines_kill() { for who in native duet qemu kvm; do [ ! -e "$out/$who/pid" ] || kill "$(cat "$out/$who/pid")" 2>/dev/null || true; done; }
