@@ -87,10 +87,18 @@ check-kvm: deps
 bench: deps
 	@$(MAKE) --no-print-directory all
 	@bench/run
-	@bench/smp
+bench-quick: deps
+	@$(MAKE) --no-print-directory all
+	@bench/run quick
+# The README's table, from the last run.
+bench-readme:
+	@bench/readme
+# Beside it: Duet's engines with each other.
+bench-engines: deps
+	@$(MAKE) --no-print-directory all
 	@bench/engines
 
 clean:
 	rm -rf build
 -include $(OBJ:.o=.d) $(UNIT:=.d)
-.PHONY: all unit deps demo check check-kvm soak fuzz bench clean
+.PHONY: all unit deps demo check check-kvm soak fuzz bench bench-quick bench-readme bench-engines clean
