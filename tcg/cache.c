@@ -48,10 +48,12 @@ static void clear_jump_caches(struct tcg *t)
 void tcg_cache_flush(struct tcg *t)
 {
     tcg_lock(t);
-    for (unsigned i = 0; i < t->n_by_code; i++)
+    for (unsigned i = 0; i < t->n_by_code; i++) {
+        t->n.drop_flush += t->by_code[i]->valid;
         for (unsigned p = 0; p < 2; p++)
             if (t->by_code[i]->valid && t->by_code[i]->phys[p] != ~0ull && t->n_envs)
                 mmu_code_forget_page(t->envs[0]->mmu, t->by_code[i]->phys[p] & PAGE_MASK);
+    }
     memset(t->hash, 0, sizeof t->hash);
     memset(t->pages, 0, sizeof t->pages);
     for (unsigned i = 0; i < t->n_envs; i++)
@@ -83,6 +85,10 @@ void tcg_tb_insert(struct tcg *t, struct tb *tb)
     t->n.blocks++;
     t->n.block_insns += tb->n_guest;
     t->n.code_bytes += tb->code_size;
+    t->n.guest_bytes += tb->len;
+    t->n.hot_blocks += tb->hot;
+    t->n.tight_loops += tb->tight != 0;
+    t->n.single_blocks += tb->one_insn;
     if (tb->one_insn) {
         tcg_unlock(t);
         return;
@@ -157,7 +163,7 @@ unsigned tcg_max_insns(struct tcg *t, uint64_t pc, unsigned max)
 }
 
 /* Drop every block that has a byte in [gpa, gpa + len), which lies in one page. */
-void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len)
+void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len, enum counter why)
 {
     struct tb *n = t->pages[tb_page_hash(gpa)], *next;
     for (; n; n = next) {
@@ -166,7 +172,7 @@ void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len)
         next = tb->page_next[p];
         if ((tb->phys[p] & PAGE_MASK) == (gpa & PAGE_MASK) && overlaps(tb, p, gpa, len)) {
             note_loss(t, tb->key.pc);
-            tcg_tb_invalidate(t, tb);
+            tcg_tb_invalidate(t, tb, why);
         }
     }
     for (n = t->pages[tb_page_hash(gpa)]; n; n = *tb_page_link(n))

@@ -167,6 +167,7 @@ __thread struct tcg_env *tcg_running;
 /* What was unwound from, for the next turn. */
 static void unwound(struct tcg_env *env)
 {
+    env->vcpu->n.all[CNT_unwound_fault + env->exit_info - TCG_UNWIND_FAULT]++;
     if (env->alone) {
         tcg_fpu_save(env);
         tcg_let_others(env);

@@ -99,7 +99,7 @@ static void code_written(void *opaque, gpa_t gpa, unsigned len)
     }
     tcg_lock(t);
     bool was = cur && cur->valid;
-    tcg_invalidate_range(t, gpa, len);
+    tcg_invalidate_range(t, gpa, len, !env || as_in_device() ? CNT_drop_dma : len == PAGE_SIZE ? CNT_drop_beside : CNT_drop_written);
     bool is = cur && cur->valid;
     tcg_unlock(t);
     if (was && !is)

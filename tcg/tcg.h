@@ -82,7 +82,7 @@ int tcg_cache_init(struct tcg *, size_t size);
 void tcg_cache_flush(struct tcg *);
 struct tb *tcg_tb_new(struct tcg *);
 void tcg_tb_insert(struct tcg *, struct tb *);
-void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len);
+void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len, enum counter why);
 unsigned tcg_max_insns(struct tcg *, uint64_t pc, unsigned max);       /* fewer than max where stores into code keep taking blocks away */
 static inline uint32_t tb_hash(uint64_t pc, gpa_t phys, uint32_t mode)
 {
@@ -95,7 +95,7 @@ static inline struct tb **tb_page_link(struct tb *tagged) { return &((struct tb 
 static inline unsigned tcg_jc_index(uint64_t va) { return (unsigned)((va ^ va >> 12) & ((1 << TCG_JC_BITS) - 1)); }
 
 /* ---- retire.c: general registers only ---- */
-void tcg_tb_invalidate(struct tcg *, struct tb *);
+void tcg_tb_invalidate(struct tcg *, struct tb *, enum counter why);        /* CNT_drop_... */
 struct tb *tcg_tb_by_code(struct tcg *, const void *rx);
 
 /* vCPUs may step on each other's states: it is random all the same. */

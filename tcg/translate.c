@@ -176,7 +176,7 @@ static bool changed(const struct ir_block *ir, const struct place *p)
 static void give_up(struct tcg *t, struct tb *tb)
 {
     tcg_lock(t);
-    tcg_tb_invalidate(t, tb);
+    tcg_tb_invalidate(t, tb, CNT_drop_stale);
     tcg_unlock(t);
 }
 

@@ -127,6 +127,8 @@ void engine_tcg_counters(void (*add)(union counters *, const union counters *), 
         add(sum, mmu_shared_counters(the_tcg->envs[0]->mmu));
 }
 
+size_t engine_tcg_cache_used(void) { return the_tcg ? (size_t)(the_tcg->buf.p - the_tcg->buf.rw) : 0; }
+
 const struct engine tcg_engine = {
     .name = "tcg", .init = tcg_engine_init, .vcpu_init = vcpu_init, .vcpu_reset = vcpu_reset, .vcpu_run = vcpu_run,
     .vcpu_state_changed = vcpu_state_changed, .vcpu_free = vcpu_free };

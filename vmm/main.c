@@ -17,6 +17,7 @@
 #include "vmm/pc.h"
 #include "vmm/rest.h"
 #include "vmm/smp.h"
+#include "vmm/speed.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -100,10 +101,14 @@ static int watch_signals(struct vm *vm)
     return loop_watch(vm->loop, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), LOOP_READ, on_signal, vm);
 }
 
+static void log_text(void *opaque, const char *text) { log_printf("%s", text); }
 static void log_line(void *opaque, const char *text) { log_printf("counter %s", text); }
 
 static int run(struct run *r)
 {
+    machine_lock();
+    speed_restart(r->vm);
+    machine_unlock();
     if (smp_run(r->vm, handle_request, begin_vcpu, r))
         return 1;
     loop_run(r->vm->loop);
@@ -112,6 +117,11 @@ static int run(struct run *r)
         engine_tcg_say_counts();
     if (log_on(LOG_EXEC))
         counters_each(r->vm, log_line, NULL);
+    if (log_on(LOG_SPEED)) {
+        speed_each(r->vm, false, log_text, NULL);
+        log_printf("speed-json ");
+        speed_each(r->vm, true, log_text, NULL);
+    }
     if (log_on(LOG_DEVICES)) {
         machine_lock();
         devtrace_dump(r->vm);

@@ -479,7 +479,8 @@ static int take_vga(struct options *o, const char *opt, char *arg)
 
 static int take_log(struct options *o, const char *opt, char *arg)
 {
-    static const char *const valid[] = { "in_asm", "ir", "opt", "out_asm", "int", "mmu", "guest", "exec", "unimp", "count", "io", "devices", NULL };
+    static const char *const valid[] = { "in_asm", "ir", "opt", "out_asm", "int", "mmu", "guest", "exec", "unimp", "count", "io", "devices", "speed",
+        NULL };
     const char *bad;
 
     if (!log_parse(arg, &o->log_mask, &bad))
@@ -555,7 +556,7 @@ static const struct option_row rows[] = {
     { "no-reboot", NULL, "exit when the guest resets", take_no_reboot },
     { "no-shutdown", NULL, "stay when the guest powers off", take_no_shutdown },
     { "S", NULL, "start with the guest stopped; the monitor's cont lets it go", take_stopped },
-    { "d", "in_asm,ir,opt,out_asm,int,mmu,guest,exec,unimp,count,io,devices", "trace; devices: their state at the end", take_log },
+    { "d", "in_asm,ir,opt,out_asm,int,mmu,guest,exec,unimp,count,io,devices,speed", "trace; devices, speed: at the end", take_log },
     { "rtc", "[base=utc|DATE][,clock=host|accesses]", "the guest's date at its start; accesses: time goes on by device accesses alone", take_rtc },
     { "D", "FILE", "where the trace goes", take_logfile },
     { "dfilter", "LO..HI", "trace code only at these guest addresses", take_dfilter },
