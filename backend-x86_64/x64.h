@@ -203,6 +203,7 @@ void x64_emit_mem(struct x64_ctx *), x64_emit_lea(struct x64_ctx *);            
 void x64_emit_native(struct x64_ctx *), x64_fpu_check(struct x64_ctx *);
 void x64_emit_exit_paths(struct x64_ctx *);
 struct tb_count *x64_count(struct x64_ctx *, unsigned guest);            /* ctl.c, -d count: code that counts a run of the stretch to be told; keeps all but r10 */
+const void *x64_called_helper(const uint8_t *ret);
 void x64_emit_ctl(struct x64_ctx *), x64_emit_call(struct x64_ctx *), x64_emit_flagop(struct x64_ctx *);
 struct x64_ool *x64_ool(struct x64_ctx *, void (*emit)(struct x64_ctx *, struct x64_ool *));
 

@@ -75,7 +75,8 @@ struct tb {
     struct tb_exit *exits; unsigned n_exits;
     struct tb_exit *in;      /* exits of other blocks linked to this one */
     struct tb *hash_next, *page_next[2];
-    struct ir_block *ir;     /* kept for the interpreter only */
+    struct ir_block *ir;     /* kept for the interpreter, and for -d hot, with made, which is before the passes and has the bytes */
+    struct ir_block *made;
 };
 
 struct tcg;

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "tcg/interp.h"
 #include "tcg/native.h"
+#include "tcg/profile.h"
 #include "tcg/tcg.h"
 
 #define STACK_SIZE (1u << 20)
@@ -128,10 +129,10 @@ int tcg_sampler_start(struct tcg_env *env)
     sigemptyset(&set);
     sigaddset(&set, SIGPROF);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    ev._sigev_un._tid = gettid();
+    ev._sigev_un._tid = env->tid = gettid();
     if (timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &timer) < 0 || timer_settime(timer, 0, &every, NULL) < 0)
         return -errno;
-    return 0;
+    return tcg_profile_thread(env);
 }
 
 /* The CPU state was changed from outside. */

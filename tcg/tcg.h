@@ -45,6 +45,9 @@ struct tcg {
     struct ir_block *ir;             /* scratch of the translation under way */
     union counters n;
     struct tb_count *counts;         /* -d count */
+    bool profiling;                  /* profile.c */
+    uint64_t keep_ir[4096];          /* while profiling: pcs of blocks whose IR is to be kept, as hot blocks' is: direct-mapped set */
+    bool counting;                   /* all blocks made from now on count how often they run, without their host instructions */
     struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
     uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
     uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
@@ -64,6 +67,8 @@ void tcg_free(struct tcg *);
 struct tcg_env *tcg_env_new(struct tcg *, struct vcpu *);
 void tcg_env_free(struct tcg_env *);
 int tcg_sampler_start(struct tcg_env *);           /* on the vCPU's thread: 0 or -errno */
+/* What a SIGPROF's value points to, from the env: the sampler's and the profile's (profile.h) come at different times. */
+enum { TCG_SAMPLE_HOT, TCG_SAMPLE_PROFILE };
 void tcg_run(struct tcg_env *);                    /* on the vCPU's thread until VCPU_EXIT is pending */
 /* Deliver what is pending, then run one guest instruction (tcg->max_insns is 1), whose key goes to *key. False: halted. */
 bool tcg_step(struct tcg_env *, struct tb_key *key);

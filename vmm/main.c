@@ -11,10 +11,12 @@
 #include "vmm/counters.h"
 #include "vmm/devtrace.h"
 #include "vmm/engines.h"
+#include "vmm/hot.h"
 #include "vmm/loop.h"
 #include "vmm/monitor.h"
 #include "vmm/options.h"
 #include "vmm/pc.h"
+#include "vmm/profile.h"
 #include "vmm/rest.h"
 #include "vmm/smp.h"
 #include "vmm/speed.h"
@@ -106,9 +108,12 @@ static void log_line(void *opaque, const char *text) { log_printf("counter %s", 
 
 static int run(struct run *r)
 {
+    const char *profile = r->opt->profile ? r->opt->profile : log_on(LOG_HOT) ? "on" : NULL;
     machine_lock();
-    speed_restart(r->vm);
+    int ret = speed_profile(r->vm, profile);
     machine_unlock();
+    if (ret)
+        log_warn("-accel %s: no profile: %s", r->vm->engine->name, strerror(-ret));
     if (smp_run(r->vm, handle_request, begin_vcpu, r))
         return 1;
     loop_run(r->vm->loop);
@@ -122,6 +127,8 @@ static int run(struct run *r)
         log_printf("speed-json ");
         speed_each(r->vm, true, log_text, NULL);
     }
+    if (log_on(LOG_HOT))
+        hot_each(r->vm, HOT_SHOWN, log_text, NULL);
     if (log_on(LOG_DEVICES)) {
         machine_lock();
         devtrace_dump(r->vm);
@@ -142,6 +149,8 @@ static int start(struct run *r)
     memcpy(vm->accel_why, why, sizeof(why));
     if (log_mask || r->opt->lockstep)              /* the first line of what is reported */
         log_printf("engine: %s: %s\n", r->opt->lockstep ? r->opt->lockstep : engine->name, why);
+    if (profile_symbols(r->opt))
+        return 1;
     vm->no_reboot = r->opt->no_reboot;
     if (!(vm->loop = loop_new(vm->clock)) || watch_signals(vm))
         return 1;

@@ -11,6 +11,7 @@
 #include "kvm/kvm.h"
 #include "vmm/counters.h"
 #include "vmm/engines.h"
+#include "vmm/hot.h"
 #include "vmm/kvm_chips.h"
 #include "vmm/rest.h"
 #include "vmm/speed.h"
@@ -20,6 +21,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -89,6 +91,27 @@ static void registers(void *opaque)
     answered();
 }
 
+static void hottest(void *opaque)
+{
+    char *end;
+    unsigned long n = *mon.arg ? strtoul(mon.arg, &end, 10) : HOT_SHOWN;
+
+    if (*mon.arg && (*end || n - 1 >= 1000))
+        say("info hot: '%s' is not a number (valid: 1 to 1000)\n", mon.arg);
+    else
+        hot_each(mon.vm, (unsigned)n, say_text, NULL);
+    answered();
+}
+
+static void change_profile(void *opaque)
+{
+    int ret = speed_profile(mon.vm, mon.arg);
+
+    if (ret)
+        say("profile %s: %s\n", mon.arg, ret == -ENOENT ? "only the translator has profiles" : strerror(-ret));
+    answered();
+}
+
 static void change_engine(void *opaque)
 {
     const char *from = mon.vm->engine->name;
@@ -128,13 +151,15 @@ static void info_status(const char *option)
 
 static void info_counters(const char *option) { counters_each(mon.vm, say_text, NULL); }
 static void info_speed(const char *option) { speed_each(mon.vm, *option, say_text, NULL); }
+static void info_hot(const char *option) { at_rest(hottest, option); }
 static void info_registers(const char *option) { at_rest(registers, ""); }
 
 static const struct { const char *name, *option, *help; void (*show)(const char *option); } infos[] = {
     { "accel", "", "engine, why it was chosen, kernel-irqchip", info_accel },
     { "counters", "", "what has been counted since the start: exits, blocks, TLB and page-table events", info_counters },
+    { "hot", "[N]", "the N blocks that took most time, through all stages (profile on)", info_hot },
     { "registers", "", "the processor's registers", info_registers },
-    { "speed", "-j", "the same by the second, with ratios; -j: as JSON", info_speed },
+    { "speed", "-j", "where time goes (profile on), and what has been counted by the second; -j: as JSON", info_speed },
     { "status", "", "running or not", info_status },
 };
 
@@ -157,13 +182,23 @@ static void do_info(const char *arg, const char *option)
         names[i] = infos[i].name;
         if (strcmp(arg, infos[i].name))
             continue;
-        if (*option && strcmp(option, infos[i].option))
+        if (*option && strcmp(option, infos[i].option) && *infos[i].option != '[')
             say("info %s: '%s' is not known (valid: %s)\n", arg, option, *infos[i].option ? infos[i].option : "nothing");
         else
             infos[i].show(option);
         return;
     }
     unknown("info", arg, names);
+}
+
+static void do_profile(const char *arg, const char *option)
+{
+    for (unsigned i = 0; speed_profiles[i]; i++)
+        if (!strcmp(arg, speed_profiles[i])) {
+            at_rest(change_profile, arg);
+            return;
+        }
+    unknown("profile", arg, speed_profiles);
 }
 
 static void do_stop(const char *arg, const char *option)
@@ -189,7 +224,8 @@ static const struct { const char *name, *arg, *help; void (*run)(const char *arg
     { "accel", "tcg|interp|kvm[,emulated=on]", "move the running machine to another engine", do_accel },
     { "cont", "", "let the guest go on", do_cont },
     { "help", "", "this list", do_help },
-    { "info", "accel|counters|registers|speed [-j]|status", "show something", do_info },
+    { "info", "accel|counters|hot [N]|registers|speed [-j]|status", "show something", do_info },
+    { "profile", "on|off|count", "sample where time goes, for info speed and info hot; count: also count the guest's instructions", do_profile },
     { "quit", "", "end the machine", do_quit },
     { "stop", "", "stop the guest", do_stop },
     { "system_powerdown", "", "press the power button", do_powerdown },

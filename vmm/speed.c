@@ -1,5 +1,6 @@
 /*
- * `info speed` and -d speed: what was counted (core/counters.def) by the second, and ratios of it.
+ * `info speed` and -d speed: where time went, by samples if a profile was taken (vmm/profile.h), and what was counted (core/counters.def) by the
+ * second. Shares are of the wall-clock time of all vCPUs and add up to 100 %.
  *
  * Every figure is one row of a section; rows are made once, by rows_each, and shown as text or as JSON by whoever takes them.
  */
@@ -7,16 +8,25 @@
 #include "core/clock.h"
 #include "vmm/counters.h"
 #include "vmm/engines.h"
-#include "x86/cpu.h"
+#include "vmm/profile.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#define LISTED 12                             /* of helpers and functions */
+#define LEAST 0.1                             /* percent, of those */
+
 struct row { const char *section, *name, *unit, *what; double value, rate; };      /* rate: a second; negative: of no interest */
 struct taker { void (*take)(struct taker *, const struct row *); };
 
-static struct { int64_t ns; union counters n; uint64_t idle; } base;      /* machine lock */
+const char *const speed_profiles[] = { "off", "on", "count", NULL };
+
+/* Figures are of the time between the two; the second is now until a profile is ended. Machine lock. */
+struct moment { int64_t ns; union counters n; uint64_t insns; };
+static struct moment base, end;
+static bool ended;
 
 static int64_t now_ns(void)
 {
@@ -25,19 +35,36 @@ static int64_t now_ns(void)
     return ts.tv_sec * (int64_t)NS_PER_SEC + ts.tv_nsec;
 }
 
-static uint64_t idle_ns(struct vm *vm)
+static void look(struct vm *vm, struct moment *m)
 {
-    uint64_t sum = 0;
+    m->ns = now_ns();
+    m->insns = engine_tcg_guest_insns();
+    counters_sum(vm, &m->n);
+    m->n.idle = 0;
     for (int i = 0; i < vm->n_vcpus; i++)
-        sum += vcpu_idle_ns(vm->vcpus[i]);
-    return sum;
+        m->n.idle += vcpu_idle_ns(vm->vcpus[i]);
 }
 
-void speed_restart(struct vm *vm)
+int speed_profile(struct vm *vm, const char *how)
 {
-    base.ns = now_ns();
-    base.idle = idle_ns(vm);
-    counters_sum(vm, &base.n);
+    struct tcg *t = engine_tcg_last();
+    bool count = how && !strcmp(how, "count"), on = count || (how && !strcmp(how, "on"));
+
+    if (on && !t)
+        return -ENOENT;
+    if (!on && t && t->profiling) {
+        look(vm, &end);
+        ended = true;
+    }
+    if (t && count != t->counting)
+        engine_tcg_count(count);
+    if (t && !on)
+        tcg_profile_stop(t);
+    if (!on && how)
+        return 0;
+    look(vm, &base);
+    ended = false;
+    return on ? tcg_profile_start(t) : 0;
 }
 
 static void put(struct taker *t, const char *section, const char *name, double value, const char *unit, const char *what)
@@ -60,33 +87,69 @@ static void put_counters(struct taker *t, const union counters *n, double second
         if (!n->all[i])
             continue;
         double v = counter_value(i, n->all[i]);
-        t->take(t, &(struct row){ "counters", counter_name(i), counter_unit(i), counter_what(i), v, seconds > 0 ? v / seconds : 0 });
+        t->take(t, &(struct row){ "counters", counter_name(i), counter_unit(i), counter_what(i), v, v / seconds });
     }
+}
+
+static void put_names(struct taker *t, const char *section, const struct profile_name *list, unsigned n, double all)
+{
+    for (unsigned i = 0; i < MIN(n, LISTED) && 100 * (double)list[i].ns / all >= LEAST; i++)
+        put(t, section, list[i].name, 100 * (double)list[i].ns / all, "%", "");
+}
+
+/* ALL: nanoseconds of all vCPUs together, asleep or not. */
+static void put_shares(struct taker *t, const struct profile *p, double all, double idle)
+{
+    double rest = all - idle;
+
+    for (unsigned i = 0; i < N_PLACES; i++) {
+        put(t, "share", tcg_place_name[i], 100 * (double)p->ns[i] / all, "%", tcg_place_what[i]);
+        rest -= (double)p->ns[i];
+    }
+    put(t, "share", "idle", 100 * idle / all, "%", "asleep: halted, and nothing to do");
+    put(t, "share", "away", 100 * rest / all, "%", "the host ran others instead, or a lock was waited for");
+    put(t, "samples", "samples", (double)p->samples, "", "interruptions that the shares rest on");
+    put(t, "samples", "unnamed", (double)p->lost, "", "... without room in the tables that blocks and functions are found from");
+    put_names(t, "helpers", p->helpers, p->n_helpers, all);
+    put_names(t, "host_functions", p->hosts, p->n_hosts, all);
+    put_names(t, "guest_functions", p->guests, p->n_guests, all);
+}
+
+static void put_time(struct vm *vm, struct taker *t, const struct moment *m, double seconds)
+{
+    put(t, "time", "seconds", seconds, "s", "since the start, or of the profile");
+    put(t, "time", "cpus", vm->n_vcpus, "", "vCPUs");
+    put(t, "time", "idle", 100 * (double)m->n.idle / 1e9 / seconds / vm->n_vcpus, "%", "of the vCPUs' time: asleep");
+    if (m->insns)
+        t->take(t, &(struct row){ "time", "guest_instructions", "", "executed by blocks that count them", (double)m->insns, (double)m->insns / seconds });
 }
 
 static void rows_each(struct vm *vm, struct taker *t)
 {
-    double seconds = (double)(now_ns() - base.ns) / 1e9, cpus = vm->n_vcpus;
-    union counters n;
+    struct moment m = end;
+    struct profile *p = profile_collect();
     size_t used = engine_tcg_cache_used();
 
-    counters_sum(vm, &n);
+    if (!ended)
+        look(vm, &m);
+    m.insns -= base.insns;
     for (unsigned i = 0; i < N_COUNTERS; i++)
-        n.all[i] -= base.n.all[i];
-    n.idle = idle_ns(vm) - base.idle;
-    put(t, "time", "seconds", seconds, "s", "since the start, or since the profile was begun");
-    put(t, "time", "cpus", cpus, "", "vCPUs");
-    put(t, "time", "idle", seconds > 0 ? 100 * (double)n.idle / 1e9 / seconds / cpus : 0, "%", "of the vCPUs' time: halted, and nothing to do");
+        m.n.all[i] -= base.n.all[i];
+    double ns = (double)MAX(m.ns - base.ns, 1);
+    put_time(vm, t, &m, ns / 1e9);
+    if (p && p->samples)
+        put_shares(t, p, ns * vm->n_vcpus, (double)m.n.idle);
     if (used) {
         put(t, "translation", "cache", (double)used, "bytes", "of the code cache in use");
-        put_ratios(t, &n);
+        put_ratios(t, &m.n);
     }
-    put_counters(t, &n, seconds);
+    put_counters(t, &m.n, ns / 1e9);
+    profile_free(p);
 }
 
 /* ---- as text, as JSON ---- */
 
-struct writer { struct taker taker; void (*line)(void *opaque, const char *text); void *opaque; char section[24]; char *json; size_t len; FILE *f; };
+struct writer { struct taker taker; void (*line)(void *opaque, const char *text); void *opaque; char section[24], *json; size_t len; FILE *f; };
 
 static void number(char *to, size_t len, double v)
 {
