@@ -1,5 +1,6 @@
 /*
- * The code cache: one memfd mapped twice, writable here and executable there, never both in one mapping. Blocks are appended; a full cache is
+ * The code cache: memory mapped twice, writable here and executable there, never both in one mapping. (It is anonymous, which is what perf wants of
+ * memory whose code is named in a perf map, vmm/perf.c.) Blocks are appended; a full cache is
  * emptied as a whole (an ordinary event). Lookup structures: a hash by (pc, physical address, mode), lists by physical page for
  * invalidation, an array in address order to find the block of a host pc. All under t->lock.
  */
@@ -16,16 +17,9 @@
 
 int tcg_cache_init(struct tcg *t, size_t size)
 {
-    int fd = memfd_create("duet-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
-        int err = errno;
-        log_error("code cache: memfd of %zu MiB: %s", size >> 20, strerror(err));
-        return -err;
-    }
-    t->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    t->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    close(fd);
-    if (t->rw == MAP_FAILED || t->rx == MAP_FAILED) {
+    t->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    t->rx = t->rw == MAP_FAILED ? MAP_FAILED : mremap(t->rw, 0, size, MREMAP_MAYMOVE);          /* of length 0: the same memory once more */
+    if (t->rx == MAP_FAILED || mprotect(t->rx, size, PROT_READ | PROT_EXEC) < 0) {
         log_error("code cache: cannot map %zu MiB executable: %s", size >> 20, strerror(errno));
         return -ENOMEM;
     }

@@ -15,7 +15,8 @@ enum tcg_place {
 };
 extern const char *const tcg_place_name[N_PLACES], *const tcg_place_what[N_PLACES];
 
-/* What the back end can tell. site: the address in a block where the thread was, or from where what runs was called; 0: none. helper: of PLACE_helper. */
+/* What the back end can tell. site: the address in a block where the thread was, or from where what runs was called; 0: none. helper: of
+   PLACE_helper. */
 struct tcg_sample { uint64_t pc, site; const void *helper; enum tcg_place place; };
 
 #define PROFILE_SLOTS 32768

@@ -33,7 +33,7 @@ struct tcg {
     unsigned max_insns;              /* guest instructions a block (-one-insn-per-tb: 1) */
     int lock;
     bool exclusive;                  /* a vCPU wants to be, or is, alone (world.c) */
-    /* code cache: one memfd mapped twice */
+    /* code cache: the same memory mapped twice */
     uint8_t *rw, *rx; size_t cache_size;
     struct code_buf buf;             /* free part */
     uint8_t *blocks_start;           /* rw: after the stubs */
@@ -45,6 +45,7 @@ struct tcg {
     struct ir_block *ir;             /* scratch of the translation under way */
     union counters n;
     struct tb_count *counts;         /* -d count */
+    void (*on_block)(const struct tb *);       /* each block of host code, when it has been made; one call at a time; or NULL */
     bool profiling;                  /* profile.c */
     uint64_t keep_ir[4096];          /* while profiling: pcs of blocks whose IR is to be kept, as hot blocks' is: direct-mapped set */
     bool counting;                   /* all blocks made from now on count how often they run, without their host instructions */

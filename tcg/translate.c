@@ -212,6 +212,8 @@ static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned m
         place(env, tb, &p);
         tb->one_insn = env->one_insn || !lasting(&p);
         keep_bytes(t, tb, &p);
+        if (unlikely(t->on_block != NULL) && !t->interp)
+            t->on_block(tb);
         tcg_tb_insert(t, tb);
         if (!lasting(&p))
             return tb;

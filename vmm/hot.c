@@ -75,7 +75,8 @@ static void say_guest(struct report *r, const struct tb *tb)
         unsigned len = tb->guest[i].len;
         for (unsigned k = 0; k < r->b->n_slots; k++)
             ns += r->b->slots[k].guest == linear ? r->b->slots[k].ns : 0;
-        if (!bytes_of(r, tb, linear - tb->key.pc, len, bytes) || r->t->fe->disas(r->vm->vcpus[0]->cpu, &tb->key, pc, bytes, len, text, sizeof(text)) < 0)
+        if (!bytes_of(r, tb, linear - tb->key.pc, len, bytes) ||
+            r->t->fe->disas(r->vm->vcpus[0]->cpu, &tb->key, pc, bytes, len, text, sizeof(text)) < 0)
             strcpy(text, "?");
         say(r, "%s  0x%llx: %s\n", share(r, ns, time), (unsigned long long)pc, text);
     }
@@ -109,7 +110,7 @@ static void say_block(struct report *r, unsigned rank)
     char name[96], all[16], own[16];
 
     profile_guest_place(b->key.pc, name, sizeof(name));
-    say(r, "hot %u: %s of the time, %s in its code; block 0x%llx (%s), mode 0x%x, cpl %u\n", rank, share(r, b->own_ns + b->called_ns, all),
+    say(r, "hot %u: %s of the processor time, %s in its code; block 0x%llx (%s), mode 0x%x, cpl %u\n", rank, share(r, b->own_ns + b->called_ns, all),
         share(r, b->own_ns, own), (unsigned long long)b->key.pc, name, b->key.mode, XM_CPL(b->key.mode));
     if (!tb) {
         say(r, "it is not in the code cache any more\n");
@@ -122,8 +123,8 @@ static void say_block(struct report *r, unsigned rank)
     } else {
         say(r, "its IR was not kept: too few samples, or the profile has ended\n");
     }
-    say(r, "host: %u bytes for %u guest instructions%s%s%s\n", tb->code_size, tb->n_guest, tb->hot ? ", a hot block" : "", tb->tight ? " with a tight loop" : "",
-        tb->valid ? "" : ", dropped since");
+    say(r, "host: %u bytes for %u guest instructions%s%s%s\n", tb->code_size, tb->n_guest, tb->hot ? ", a hot block" : "",
+        tb->tight ? " with a tight loop" : "", tb->valid ? "" : ", dropped since");
     r->t->be->disas(tb->code, tb->code_size, (uint64_t)(uintptr_t)tb->code, host_line, r);
 }
 

@@ -16,6 +16,7 @@
 #include "vmm/monitor.h"
 #include "vmm/options.h"
 #include "vmm/pc.h"
+#include "vmm/perf.h"
 #include "vmm/profile.h"
 #include "vmm/rest.h"
 #include "vmm/smp.h"
@@ -118,6 +119,7 @@ static int run(struct run *r)
         return 1;
     loop_run(r->vm->loop);
     smp_join(r->vm);
+    perf_close();
     if (log_on(LOG_COUNT))
         engine_tcg_say_counts();
     if (log_on(LOG_EXEC))
@@ -164,6 +166,8 @@ static int start(struct run *r)
         log_error("-accel %s: cannot start", vm->engine->name);
         return 1;
     }
+    if (perf_open(r->opt))
+        return 1;
     machine_lock();
     r->pc = pc_new(vm, r->opt, n_cpus);
     int ret = r->pc ? monitor_open(vm, r->pc, r->opt) : -EINVAL;

@@ -48,6 +48,8 @@ static int take_initrd(struct options *o, const char *opt, char *arg) { o->initr
 static int take_append(struct options *o, const char *opt, char *arg) { o->append = arg; return 0; }
 static int take_bios(struct options *o, const char *opt, char *arg) { o->bios = arg; return 0; }
 static int take_symbols(struct options *o, const char *opt, char *arg) { o->symbols = arg; return 0; }
+static int take_perfmap(struct options *o, const char *opt, char *arg) { o->perfmap = true; return 0; }
+static int take_jitdump(struct options *o, const char *opt, char *arg) { o->jitdump = true; return 0; }
 static int take_logfile(struct options *o, const char *opt, char *arg) { o->log_path = arg; return 0; }
 
 /* ---- drives, networks, character devices ---- */
@@ -564,6 +566,8 @@ static const struct option_row rows[] = {
     { "D", "FILE", "where the trace goes", take_logfile },
     { "dfilter", "LO..HI", "trace code only at these guest addresses", take_dfilter },
     { "symbols", "FILE", "names of the guest's addresses for -d hot and perf: an ELF file or a System.map; an ELF -kernel by default", take_symbols },
+    { "perfmap", NULL, "names of translated code for perf: /tmp/perf-PID.map", take_perfmap },
+    { "jitdump", NULL, "translated code and its names for perf inject --jit: jit-PID.dump", take_jitdump },
     { "version", NULL, "version", take_version },
     { "help", NULL, "this list", take_help },
     { "h", NULL, "this list", take_help },

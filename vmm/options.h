@@ -47,6 +47,7 @@ struct options {
     const char *serial[OPT_SERIALS]; unsigned n_serial;      /* spec of chr_open; "mon:" in front is removed (serial_mux) */
     bool serial_mux[OPT_SERIALS];
     const char *monitor;                        /* spec of chr_open, NULL: none */
+    bool perfmap, jitdump;                      /* vmm/perf.h */
     bool nographic, no_display, snapshot, no_reboot, no_shutdown, stopped;
 };
 

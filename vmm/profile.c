@@ -67,7 +67,7 @@ static void own_name(uint64_t pc, char *name, size_t len)
     else if (pc - (uint64_t)t->rx < t->cache_size)
         snprintf(name, len, "(stubs)");
     else if (dladdr((void *)(uintptr_t)pc, &lib) && lib.dli_fname)
-        snprintf(name, len, "%s (%s)", lib.dli_sname ? lib.dli_sname : "?", strrchr(lib.dli_fname, '/') ? strrchr(lib.dli_fname, '/') + 1 : lib.dli_fname);
+        snprintf(name, len, "%s (%s)", lib.dli_sname ? lib.dli_sname : "?", basename(lib.dli_fname));
     else
         snprintf(name, len, "?");
 }
@@ -129,7 +129,6 @@ static void block_add(struct profile *p, const struct profile_slot *s)
         *b = (struct profile_block){ .key = s->key, .phys = s->phys, .slots = s };
     }
     b->n_slots++;
-    b->samples += s->samples;
     *(is_code(s->place) ? &b->own_ns : &b->called_ns) += s->ns;
 }
 

@@ -7,7 +7,11 @@
 struct profile_name { char name[64]; uint64_t ns; };
 
 /* A block: in its code, and in what it called (slow paths, helpers). */
-struct profile_block { struct tb_key key; gpa_t phys; uint64_t own_ns, called_ns; uint32_t samples; const struct profile_slot *slots; unsigned n_slots; };
+struct profile_block {
+    struct tb_key key; gpa_t phys;
+    uint64_t own_ns, called_ns;
+    const struct profile_slot *slots; unsigned n_slots;
+};
 
 struct profile {
     uint64_t ns[N_PLACES], samples, lost;

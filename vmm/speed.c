@@ -1,6 +1,6 @@
 /*
  * `info speed` and -d speed: where time went, by samples if a profile was taken (vmm/profile.h), and what was counted (core/counters.def) by the
- * second. Shares are of the wall-clock time of all vCPUs and add up to 100 %.
+ * second.
  *
  * Every figure is one row of a section; rows are made once, by rows_each, and shown as text or as JSON by whoever takes them.
  */
@@ -50,7 +50,7 @@ int speed_profile(struct vm *vm, const char *how)
     struct tcg *t = engine_tcg_last();
     bool count = how && !strcmp(how, "count"), on = count || (how && !strcmp(how, "on"));
 
-    if (on && !t)
+    if (on && (!t || t->interp))
         return -ENOENT;
     if (!on && t && t->profiling) {
         look(vm, &end);
@@ -97,17 +97,22 @@ static void put_names(struct taker *t, const char *section, const struct profile
         put(t, section, list[i].name, 100 * (double)list[i].ns / all, "%", "");
 }
 
-/* ALL: nanoseconds of all vCPUs together, asleep or not. */
-static void put_shares(struct taker *t, const struct profile *p, double all, double idle)
+static double processor_ns(const struct profile *p)
 {
-    double rest = all - idle;
+    double sum = 0;
+    for (unsigned i = 0; i < N_PLACES; i++)
+        sum += (double)p->ns[i];
+    return sum;
+}
 
-    for (unsigned i = 0; i < N_PLACES; i++) {
+/* Of the time in which the vCPUs ran or slept: what the host gave to others instead is left out. */
+static void put_shares(struct taker *t, const struct profile *p, double idle)
+{
+    double all = MAX(processor_ns(p) + idle, 1.0);
+
+    for (unsigned i = 0; i < N_PLACES; i++)
         put(t, "share", tcg_place_name[i], 100 * (double)p->ns[i] / all, "%", tcg_place_what[i]);
-        rest -= (double)p->ns[i];
-    }
     put(t, "share", "idle", 100 * idle / all, "%", "asleep: halted, and nothing to do");
-    put(t, "share", "away", 100 * rest / all, "%", "the host ran others instead, or a lock was waited for");
     put(t, "samples", "samples", (double)p->samples, "", "interruptions that the shares rest on");
     put(t, "samples", "unnamed", (double)p->lost, "", "... without room in the tables that blocks and functions are found from");
     put_names(t, "helpers", p->helpers, p->n_helpers, all);
@@ -115,13 +120,17 @@ static void put_shares(struct taker *t, const struct profile *p, double all, dou
     put_names(t, "guest_functions", p->guests, p->n_guests, all);
 }
 
-static void put_time(struct vm *vm, struct taker *t, const struct moment *m, double seconds)
+static void put_time(struct vm *vm, struct taker *t, const struct moment *m, double seconds, const struct profile *p)
 {
+    double all = seconds * 1e9 * vm->n_vcpus;
+
     put(t, "time", "seconds", seconds, "s", "since the start, or of the profile");
     put(t, "time", "cpus", vm->n_vcpus, "", "vCPUs");
-    put(t, "time", "idle", 100 * (double)m->n.idle / 1e9 / seconds / vm->n_vcpus, "%", "of the vCPUs' time: asleep");
+    put(t, "time", "idle", 100 * (double)m->n.idle / all, "%", "of the vCPUs' time by the clock: asleep");
+    if (p && p->samples)
+        put(t, "time", "away", 100 - 100 * ((double)m->n.idle + processor_ns(p)) / all, "%", "... others ran instead, or a lock was waited for");
     if (m->insns)
-        t->take(t, &(struct row){ "time", "guest_instructions", "", "executed by blocks that count them", (double)m->insns, (double)m->insns / seconds });
+        t->take(t, &(struct row){ "time", "guest_instructions", "", "counted (profile=count)", (double)m->insns, (double)m->insns / seconds });
 }
 
 static void rows_each(struct vm *vm, struct taker *t)
@@ -136,9 +145,9 @@ static void rows_each(struct vm *vm, struct taker *t)
     for (unsigned i = 0; i < N_COUNTERS; i++)
         m.n.all[i] -= base.n.all[i];
     double ns = (double)MAX(m.ns - base.ns, 1);
-    put_time(vm, t, &m, ns / 1e9);
+    put_time(vm, t, &m, ns / 1e9, p);
     if (p && p->samples)
-        put_shares(t, p, ns * vm->n_vcpus, (double)m.n.idle);
+        put_shares(t, p, (double)m.n.idle);
     if (used) {
         put(t, "translation", "cache", (double)used, "bytes", "of the code cache in use");
         put_ratios(t, &m.n);
@@ -149,7 +158,14 @@ static void rows_each(struct vm *vm, struct taker *t)
 
 /* ---- as text, as JSON ---- */
 
-struct writer { struct taker taker; void (*line)(void *opaque, const char *text); void *opaque; char section[24], *json; size_t len; FILE *f; };
+struct writer {
+    struct taker taker;
+    void (*line)(void *opaque, const char *text);
+    void *opaque;
+    char section[24], *json;
+    size_t len;
+    FILE *f;
+};
 
 static void number(char *to, size_t len, double v)
 {

@@ -5,7 +5,8 @@
 
 struct symbols;
 
-/* BIAS is added to all addresses. NULL when the file is neither, or has no symbols: after one line on stderr that names OPTION, unless that is NULL. */
+/* BIAS is added to all addresses. NULL when the file is neither, or has no symbols: after one line on stderr that names OPTION, unless that
+   is NULL. */
 struct symbols *symbols_load(const char *path, uint64_t bias, const char *option);
 void symbols_free(struct symbols *);
 /* The function that ADDR is in, by size where that is known, else the nearest before it; *off: how far in. NULL: none. S may be NULL. */
