@@ -10,25 +10,37 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static struct symbols *guest_symbols, *own_symbols;
+static const char *kernel;                     /* that may have symbols, until somebody asks */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;         /* of these: perf's files are written on vCPUs' threads */
 
 int profile_symbols(const struct options *o)
 {
+    kernel = o->symbols ? NULL : o->kernel;
     if (o->symbols)
-        return (guest_symbols = symbols_load(o->symbols, 0, "-symbols")) ? 0 : -EINVAL;
-    if (o->kernel)
-        guest_symbols = symbols_load(o->kernel, 0, NULL);
-    return 0;
+        guest_symbols = symbols_load(o->symbols, 0, "-symbols");
+    return o->symbols && !guest_symbols ? -EINVAL : 0;
+}
+
+static const char *find_guest(uint64_t pc, uint64_t *off)
+{
+    pthread_mutex_lock(&lock);
+    if (kernel)
+        guest_symbols = symbols_load(kernel, 0, NULL);
+    kernel = NULL;
+    pthread_mutex_unlock(&lock);
+    return symbols_find(guest_symbols, pc, off);
 }
 
 void profile_guest_name(uint64_t pc, uint64_t block, char *name, size_t len)
 {
     uint64_t off;
-    const char *s = symbols_find(guest_symbols, pc, &off);
+    const char *s = find_guest(pc, &off);
     if (s)
         snprintf(name, len, "%s", s);
     else
@@ -38,7 +50,7 @@ void profile_guest_name(uint64_t pc, uint64_t block, char *name, size_t len)
 void profile_guest_place(uint64_t pc, char *name, size_t len)
 {
     uint64_t off;
-    const char *s = symbols_find(guest_symbols, pc, &off);
+    const char *s = find_guest(pc, &off);
     if (s)
         snprintf(name, len, "%s+0x%llx", s, (unsigned long long)off);
     else
