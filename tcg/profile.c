@@ -55,9 +55,9 @@ static int begin(struct tcg_env *env)
     struct tcg_profile *p = env->profile;
     if (!p && !(p = xmap(sizeof *p)))
         return -ENOMEM;
-    p->last_ns = p->samples = p->lost = 0;
-    memset(p->ns, 0, sizeof p->ns);
-    memset(p->helper_ns, 0, sizeof p->helper_ns);
+    p->first_ns = p->last_ns = p->samples = p->lost = 0;
+    memset(p->place, 0, sizeof p->place);
+    memset(p->helper, 0, sizeof p->helper);
     memset(p->slot, 0, sizeof p->slot);
     __atomic_store_n(&env->profile, p, __ATOMIC_RELEASE);
     return arm(env);
@@ -111,12 +111,11 @@ static struct profile_slot *slot(struct tcg_profile *p, uint64_t at, uint32_t fl
     return NULL;
 }
 
-static void add(struct profile_slot *s, uint64_t at, uint64_t ns)
+static void add(struct profile_slot *s, uint64_t at)
 {
     if (!s)
         return;
     s->samples++;
-    s->ns += ns;
     __atomic_store_n(&s->at, at, __ATOMIC_RELEASE);
 }
 
@@ -131,7 +130,7 @@ static void want_ir(struct tcg_env *env, struct tb *tb)
 }
 
 /* Time in a block, or in what was called at SITE in it. Its place says how the block was made. */
-static enum tcg_place add_block(struct tcg_env *env, const struct tcg_sample *s, enum tcg_place place, uint64_t ns)
+static enum tcg_place add_block(struct tcg_env *env, const struct tcg_sample *s, enum tcg_place place)
 {
     struct tb *tb = tcg_tb_by_code(env->tcg, (void *)s->site);
     if (!tb || !tb->n_points)
@@ -145,38 +144,46 @@ static enum tcg_place add_block(struct tcg_env *env, const struct tcg_sample *s,
         b->phys = tb->phys[0];
         b->guest = tcg_guest_pc_at(tb, s->site) + tb->key.cs_base;
     }
-    add(b, s->site, ns);
+    add(b, s->site);
     if (b && b->samples >= SHOWN)
         want_ir(env, tb);
     return place;
 }
 
-static void add_helper(struct tcg_env *env, const void *fn, uint64_t ns)
+static void add_helper(struct tcg_env *env, const void *fn)
 {
     unsigned i = 0;
     while (i < MIN(env->fe->n_helpers, PROFILE_HELPERS - 1u) && env->fe->helpers[i].fn != fn)
         i++;
-    env->profile->helper_ns[i < env->fe->n_helpers ? i : PROFILE_HELPERS - 1] += ns;
+    env->profile->helper[i < env->fe->n_helpers ? i : PROFILE_HELPERS - 1]++;
+}
+
+/* Has the thread run since the last signal? Else it was asleep, waited for a lock, or the host ran others. */
+static bool has_run(struct tcg_env *env)
+{
+    struct tcg_profile *p = env->profile;
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    uint64_t now = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec, last = p->last_ns;
+
+    p->last_ns = now;
+    if (!last)
+        p->first_ns = now;
+    return last && now - last >= PERIOD_NS / 16 && !env->vcpu->asleep_since;
 }
 
 void tcg_profile_sample(struct tcg_env *env, const struct tcg_sample *s)
 {
     struct tcg_profile *p = env->profile;
-    struct timespec ts;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    uint64_t now = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec, ns = now - p->last_ns;
-    bool first = !p->last_ns;
-
-    p->last_ns = now;
-    if (first)
+    if (!has_run(env))
         return;
     enum tcg_place place = s->place == PLACE_code ? PLACE_code : inner(env, s->place);
     if (s->site)
-        place = add_block(env, s, place, ns);
+        place = add_block(env, s, place);
     if (s->site != s->pc)
-        add(slot(p, s->pc, UINT32_MAX, place), s->pc, ns);
+        add(slot(p, s->pc, UINT32_MAX, place), s->pc);
     if (s->helper)
-        add_helper(env, s->helper, ns);
+        add_helper(env, s->helper);
     p->samples++;
-    p->ns[place] += ns;
+    p->place[place]++;
 }

@@ -1,7 +1,7 @@
 /*
  * Samples of where vCPUs are, taken by a signal that interrupts each vCPU's thread about a thousand times a second. They cost nothing
- * while they are not asked for. A sample weighs the processor time that the thread has used since the last one, so what is not sampled is
- * neither sleep nor time that the host gave to others.
+ * while they are not asked for. Of a thread that sleeps, or has hardly run since the last one, none is taken: what samples share out among
+ * themselves is the processor time of the thread.
  */
 #ifndef TCG_PROFILE_H
 #define TCG_PROFILE_H
@@ -28,16 +28,15 @@ struct profile_slot {
     uint32_t flush;                    /* which life of the code cache the block belongs to (struct tcg: flush_count) */
     uint8_t place; bool in_block;
     uint32_t samples;
-    uint64_t ns;
     struct tb_key key; gpa_t phys;     /* of the block */
     uint64_t guest;                    /* linear pc of the guest instruction in it */
 };
 
 struct tcg_profile {                   /* a vCPU's; written by its thread's signal handler, read as it stands */
     void *timer; bool armed;
-    uint64_t last_ns;                  /* of the thread's processor time; 0: not known yet */
-    uint64_t ns[N_PLACES], samples, lost;      /* lost: those without room among the slots */
-    uint64_t helper_ns[PROFILE_HELPERS];       /* by number in the frontend's table; the last: others */
+    uint64_t first_ns, last_ns;        /* the thread's processor time at the first and at the last signal; 0: not known yet */
+    uint64_t place[N_PLACES], samples, lost;   /* lost: those without room among the slots */
+    uint64_t helper[PROFILE_HELPERS];          /* by number in the frontend's table; the last: others */
     struct profile_slot slot[PROFILE_SLOTS];
 };
 

@@ -73,8 +73,8 @@ static void say_guest(struct report *r, const struct tb *tb)
     for (unsigned i = 0; i < tb->n_guest; i++) {
         uint64_t pc = tb->guest[i].pc, linear = pc + tb->key.cs_base, ns = 0;
         unsigned len = tb->guest[i].len;
-        for (unsigned k = 0; k < r->b->n_slots; k++)
-            ns += r->b->slots[k].guest == linear ? r->b->slots[k].ns : 0;
+        for (unsigned k = 0; k < r->b->n_sites; k++)
+            ns += r->b->sites[k].s.guest == linear ? r->b->sites[k].ns : 0;
         if (!bytes_of(r, tb, linear - tb->key.pc, len, bytes) ||
             r->t->fe->disas(r->vm->vcpus[0]->cpu, &tb->key, pc, bytes, len, text, sizeof(text)) < 0)
             strcpy(text, "?");
@@ -98,8 +98,8 @@ static void host_line(void *opaque, uint64_t addr, const char *text)
     uint64_t ns = 0;
     char time[16];
 
-    for (unsigned k = 0; k < r->b->n_slots; k++)
-        ns += r->b->slots[k].at == addr && r->b->slots[k].flush == r->t->flush_count ? r->b->slots[k].ns : 0;
+    for (unsigned k = 0; k < r->b->n_sites; k++)
+        ns += r->b->sites[k].s.at == addr && r->b->sites[k].s.flush == r->t->flush_count ? r->b->sites[k].ns : 0;
     say(r, "%s  0x%llx: %s\n", share(r, ns, time), (unsigned long long)addr, text);
 }
 

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "vmm/profile.h"
 #include "core/alloc.h"
+#include "frontend-x86/mode.h"
 #include "vmm/engines.h"
 #include "vmm/symbols.h"
 #include <dlfcn.h>
@@ -123,30 +124,31 @@ static void names_sum(struct profile_name **to, unsigned *n, struct names *l)
     *n = sum.n;
 }
 
-static bool same_block(const struct profile_block *b, const struct profile_slot *s)
+static bool same_block(const struct profile_block *b, const struct profile_site *x)
 {
+    const struct profile_slot *s = &x->s;
     return b->key.pc == s->key.pc && b->key.mode == s->key.mode && b->key.cs_base == s->key.cs_base && b->phys == s->phys;
 }
 
 static bool is_code(unsigned place) { return place == PLACE_code || place == PLACE_hot || place == PLACE_tight; }
 
-/* Blocks in the order of their slots: equal ones are neighbours. */
-static void block_add(struct profile *p, const struct profile_slot *s)
+/* Blocks in the order of their sites: equal ones are neighbours. */
+static void block_add(struct profile *p, const struct profile_site *s)
 {
     struct profile_block *b = p->n_blocks ? &p->blocks[p->n_blocks - 1] : NULL;
     if (!b || !same_block(b, s)) {
         if (!(p->n_blocks & (p->n_blocks - 1)))
             p->blocks = xrealloc(p->blocks, sizeof(*p->blocks) * (p->n_blocks ? 2 * p->n_blocks : 1));
         b = &p->blocks[p->n_blocks++];
-        *b = (struct profile_block){ .key = s->key, .phys = s->phys, .slots = s };
+        *b = (struct profile_block){ .key = s->s.key, .phys = s->s.phys, .sites = s };
     }
-    b->n_slots++;
-    *(is_code(s->place) ? &b->own_ns : &b->called_ns) += s->ns;
+    b->n_sites++;
+    *(is_code(s->s.place) ? &b->own_ns : &b->called_ns) += s->ns;
 }
 
 static int by_block(const void *a, const void *b)
 {
-    const struct profile_slot *x = a, *y = b;
+    const struct profile_slot *x = &((const struct profile_site *)a)->s, *y = &((const struct profile_site *)b)->s;
     int d = BY(in_block);
     d = d ? d : x->in_block ? 0 : BY(at);
     d = d ? d : BY(key.pc);
@@ -164,33 +166,40 @@ static int longest_block(const void *a, const void *b)
 
 /* ---- adding up ---- */
 
-static struct profile_slot *slots_of_all(const struct tcg *t, size_t *n)
+/* Processor time of a sample. */
+static double weight(const struct tcg_profile *e) { return (double)(e->last_ns - e->first_ns) / (double)MAX(e->samples, 1u); }
+
+static struct profile_site *sites_of_all(const struct tcg *t, size_t *n)
 {
-    struct profile_slot *all = xmalloc(sizeof(*all) * PROFILE_SLOTS * t->n_envs);
+    struct profile_site *all = xmalloc(sizeof(*all) * PROFILE_SLOTS * t->n_envs);
     *n = 0;
-    for (unsigned i = 0; i < t->n_envs; i++)
-        for (unsigned k = 0; t->envs[i]->profile && k < PROFILE_SLOTS; k++)
-            if (__atomic_load_n(&t->envs[i]->profile->slot[k].at, __ATOMIC_ACQUIRE))
-                all[(*n)++] = t->envs[i]->profile->slot[k];
+    for (unsigned i = 0; i < t->n_envs; i++) {
+        const struct tcg_profile *e = t->envs[i]->profile;
+        for (unsigned k = 0; e && k < PROFILE_SLOTS; k++)
+            if (__atomic_load_n(&e->slot[k].at, __ATOMIC_ACQUIRE))
+                all[(*n)++] = (struct profile_site){ e->slot[k], (uint64_t)(weight(e) * e->slot[k].samples) };
+    }
     qsort(all, *n, sizeof(*all), by_block);
     return all;
 }
 
-static void add_slots(struct profile *p, const struct tcg *t)
+static void add_sites(struct profile *p, const struct tcg *t)
 {
     struct names hosts = { 0 }, guests = { 0 };
     char name[64];
 
-    p->slots = slots_of_all(t, &p->n_slots);
-    for (size_t i = 0; i < p->n_slots; i++) {
-        const struct profile_slot *s = &p->slots[i];
+    p->sites = sites_of_all(t, &p->n_sites);
+    for (size_t i = 0; i < p->n_sites; i++) {
+        const struct profile_slot *s = &p->sites[i].s;
+        uint64_t ns = p->sites[i].ns;
         if (s->in_block) {
-            block_add(p, s);
+            block_add(p, &p->sites[i]);
+            *(XM_CPL(s->key.mode) == 3 ? &p->user_ns : &p->system_ns) += ns;
             profile_guest_name(s->guest, s->key.pc, name, sizeof(name));
-            name_add(&guests, name, s->ns);
+            name_add(&guests, name, ns);
         } else {
             own_name(s->at, name, sizeof(name));
-            name_add(&hosts, name, s->ns);
+            name_add(&hosts, name, ns);
         }
     }
     names_sum(&p->hosts, &p->n_hosts, &hosts);
@@ -214,13 +223,13 @@ struct profile *profile_collect(void)
         p->samples += e->samples;
         p->lost += e->lost;
         for (unsigned k = 0; k < N_PLACES; k++)
-            p->ns[k] += e->ns[k];
+            p->ns[k] += (uint64_t)(weight(e) * (double)e->place[k]);
         for (unsigned k = 0; k < PROFILE_HELPERS; k++)
-            if (e->helper_ns[k])
-                name_add(&helpers, k < t->fe->n_helpers ? t->fe->helpers[k].name : "others", e->helper_ns[k]);
+            if (e->helper[k])
+                name_add(&helpers, k < t->fe->n_helpers ? t->fe->helpers[k].name : "others", (uint64_t)(weight(e) * (double)e->helper[k]));
     }
     names_sum(&p->helpers, &p->n_helpers, &helpers);
-    add_slots(p, t);
+    add_sites(p, t);
     return p;
 }
 
@@ -232,6 +241,6 @@ void profile_free(struct profile *p)
     free(p->hosts);
     free(p->guests);
     free(p->blocks);
-    free(p->slots);
+    free(p->sites);
     free(p);
 }

@@ -113,6 +113,8 @@ static void put_shares(struct taker *t, const struct profile *p, double idle)
     for (unsigned i = 0; i < N_PLACES; i++)
         put(t, "share", tcg_place_name[i], 100 * (double)p->ns[i] / all, "%", tcg_place_what[i]);
     put(t, "share", "idle", 100 * idle / all, "%", "asleep: halted, and nothing to do");
+    put(t, "guest", "user", 100 * (double)p->user_ns / all, "%", "of the time: the guest's ring 3, with the slow paths and helpers it calls");
+    put(t, "guest", "system", 100 * (double)p->system_ns / all, "%", "... other rings");
     put(t, "samples", "samples", (double)p->samples, "", "interruptions that the shares rest on");
     put(t, "samples", "unnamed", (double)p->lost, "", "... without room in the tables that blocks and functions are found from");
     put_names(t, "helpers", p->helpers, p->n_helpers, all);
