@@ -146,6 +146,13 @@ grep -q "^$first [0-9a-f]* " "$work/perf.map" && ! grep -qvE '^[0-9a-f]+ [0-9a-f
     holds 'lines > blocks' lines="$(wc -l <"$work/perf.map")" blocks="$(value counters blocks)"
 verdict perfmap $? "$first is not among $(wc -l <"$work/perf.map") lines of $map, or they are not as they should be"
 
+boot cloud 60 "quiet duet.nonet duet.run=hello.sh" -smp 2 -d speed -D "$work/trace.smp"
+booted smp
+json_of "$work/trace.smp"
+sum=$(printf '%s\n' "$json" | sed 's/.*"share": {\([^}]*\)}.*/\1/' | tr ',' '\n' | awk '{ s += $2 } END { print s }')
+holds 'sum > 99.9 && sum < 100.1 && cpus == 2 && idle > 5' sum="$sum" cpus="$(value time cpus)" idle="$(value share idle)"
+verdict shares/smp $? "they add up to $sum %; $(value time cpus) CPUs, $(value share idle) % asleep"
+
 # ---- the monitor ----
 
 monitor() { timeout -k 5 "$(limit 20)" "$duet" -accel tcg -m 512 -display none -kernel "$guest/vmlinuz-cloud" -append "console=ttyS0 quiet" \

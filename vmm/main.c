@@ -114,7 +114,7 @@ static int run(struct run *r)
     int ret = speed_profile(r->vm, profile);
     machine_unlock();
     if (ret)
-        log_warn("-accel %s: no profile: %s", r->vm->engine->name, strerror(-ret));
+        log_warn("-accel %s: no profile: %s", r->vm->engine->name, ret == -ENOENT ? "only tcg has them" : strerror(-ret));
     if (smp_run(r->vm, handle_request, begin_vcpu, r))
         return 1;
     loop_run(r->vm->loop);

@@ -108,7 +108,7 @@ static void change_profile(void *opaque)
     int ret = speed_profile(mon.vm, mon.arg);
 
     if (ret)
-        say("profile %s: %s\n", mon.arg, ret == -ENOENT ? "only the translator has profiles" : strerror(-ret));
+        say("profile %s: %s\n", mon.arg, ret == -ENOENT ? "only tcg has profiles" : strerror(-ret));
     answered();
 }
 

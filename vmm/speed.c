@@ -45,26 +45,33 @@ static void look(struct vm *vm, struct moment *m)
         m->n.idle += vcpu_idle_ns(vm->vcpus[i]);
 }
 
-int speed_profile(struct vm *vm, const char *how)
+static void stop(struct vm *vm, struct tcg *t)
 {
-    struct tcg *t = engine_tcg_last();
-    bool count = how && !strcmp(how, "count"), on = count || (how && !strcmp(how, "on"));
-
-    if (on && (!t || t->interp))
-        return -ENOENT;
-    if (!on && t && t->profiling) {
+    if (t->profiling) {
         look(vm, &end);
         ended = true;
     }
+    tcg_profile_stop(t);
+    if (t->counting)
+        engine_tcg_count(false);
+}
+
+int speed_profile(struct vm *vm, const char *how)
+{
+    struct tcg *t = engine_tcg_last();
+    bool off = how && !strcmp(how, "off"), count = how && !strcmp(how, "count");
+
+    if (t && (off || !how))
+        stop(vm, t);
+    if (off)
+        return 0;
     if (t && count != t->counting)
         engine_tcg_count(count);
-    if (t && !on)
-        tcg_profile_stop(t);
-    if (!on && how)
-        return 0;
     look(vm, &base);
     ended = false;
-    return on ? tcg_profile_start(t) : 0;
+    if (!how)
+        return 0;
+    return t && !t->interp ? tcg_profile_start(t) : -ENOENT;
 }
 
 static void put(struct taker *t, const char *section, const char *name, double value, const char *unit, const char *what)
