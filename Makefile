@@ -30,7 +30,7 @@ endif
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 
 # build/duet is the program of the last make, whatever its mode.
-all: $(B)/duet docs/instructions.md docs/cpu.md
+all: $(B)/duet docs/instructions.md docs/cpu.md docs/counters.md
 	@ln -sf $(MODE)/duet build/duet
 $(B)/duet: $(OBJ)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -48,6 +48,8 @@ docs/instructions.md: docs/instructions.awk frontend-x86/insns.def
 	@awk -f docs/instructions.awk frontend-x86/insns.def >$@.part && mv $@.part $@
 docs/cpu.md: docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def
 	@awk -f docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def >$@.part && mv $@.part $@
+docs/counters.md: docs/counters.awk core/counters.def tcg/places.def
+	@awk -f docs/counters.awk core/counters.def tcg/places.def >$@.part && mv $@.part $@
 
 # Everything that building and testing take, in one place; nothing is done when it is all there.
 PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \

@@ -134,16 +134,18 @@ static void count_insn(void *opaque, uint64_t off, const char *text)
         n->host += off >= n->from && off < n->to;
 }
 
+static bool wants_density(const struct tb *tb) { return log_on(LOG_COUNT) && log_in_range(tb->key.pc); }
+
 /* The block is complete: what its stretches are made of. */
 static void finish_counts(struct x64_ctx *x)
 {
-    if (!x->counts || x64_each_insn(x->start, x->tb->code_size, 0, count_insn, x) < 0)
+    if (!x->counts || (wants_density(x->tb) && x64_each_insn(x->start, x->tb->code_size, 0, count_insn, x) < 0))
         return;
     struct tb_count *last = x->counts;
     while (last->next)
         last = last->next;
     last->next = x->t->counts;
-    x->t->counts = x->counts;
+    __atomic_store_n(&x->t->counts, x->counts, __ATOMIC_RELEASE);       /* read meanwhile (engine_tcg_guest_insns) */
 }
 
 static void drop_counts(struct x64_ctx *x)
@@ -163,7 +165,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->ir = ir;
     x->tb = tb;
     x->s = &x64_stubs;
-    x->counting = log_on(LOG_COUNT) && log_in_range(tb->key.pc);
+    x->counting = wants_density(tb) || t->counting;
     if (x->c->p + 65536 > x->c->end)
         return -ENOSPC;
     while ((uintptr_t)x->c->p & 15)

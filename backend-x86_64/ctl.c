@@ -2,6 +2,7 @@
  * Control: labels and branches inside a block, exits (tcg/tb.h), the jump-cache probe, helper calls. At labels flags are in env->flags.
  */
 #include <assert.h>
+#include <string.h>
 #include "backend-x86_64/x64.h"
 
 static void to_label(struct x64_ctx *x, uint8_t *at, uint32_t label)
@@ -369,6 +370,17 @@ void x64_emit_ctl(struct x64_ctx *x)
 }
 
 /* Arguments go through env->args: the argument registers of the C ABI hold guest registers until the stub has saved them. */
+/* The helper of the call that returns to RET, or NULL: the load of r10 before it, as x64_emit_call makes it. */
+const void *x64_called_helper(const uint8_t *ret)
+{
+    uint64_t fn = 0;
+    if (ret[-5] == 0xe8 && ret[-15] == 0x49 && ret[-14] == 0xba)
+        memcpy(&fn, ret - 13, 8);
+    else if (ret[-5] == 0xe8 && ret[-11] == 0x41 && ret[-10] == 0xba)
+        memcpy(&fn, ret - 9, 4);
+    return (const void *)(uintptr_t)fn;
+}
+
 void x64_emit_call(struct x64_ctx *x)
 {
     const struct ir_insn *in = x->in;

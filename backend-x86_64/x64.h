@@ -209,6 +209,7 @@ void x64_emit_mem(struct x64_ctx *), x64_emit_lea(struct x64_ctx *);            
 void x64_emit_native(struct x64_ctx *), x64_fpu_check(struct x64_ctx *);
 void x64_emit_exit_paths(struct x64_ctx *);
 struct tb_count *x64_count(struct x64_ctx *, unsigned guest);            /* ctl.c, -d count: code that counts a run of the stretch to be told; keeps all but r10 */
+const void *x64_called_helper(const uint8_t *ret);
 /* The jump cache's entry for the guest pc in r11, compared with rax, the salt: equal when the pc is known, and then the code is in the operand returned.
    Takes rax, r10. */
 struct x64_mem x64_jump_cache(struct code_buf *);

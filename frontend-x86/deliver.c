@@ -335,6 +335,7 @@ static bool deliver_exception(struct x86_cpu *cpu)
     uint32_t error = cpu->exc_error;
     uint64_t ret = soft || cpu->exc_next_rip ? cpu->exc_next_rip : cpu->rip;
     cpu->vcpu->n.exceptions++;
+    cpu->vcpu->n.page_faults += v == X86_PF;
     log_event(cpu, "exception", &(struct event){ v, soft, has_error, error, ret });
     if (v == X86_DB) {
         cpu->dr[7] &= ~0x2000ull;              /* GD */

@@ -239,6 +239,7 @@ uint64_t helper_write_cr3_long(struct x86_cpu *cpu, uint64_t v, uint64_t unused1
     if (v >> X86_PHYS_BITS)
         gp0(cpu);
     cpu->cr3 = v;
+    cpu->vcpu->n.cr3_writes++;
     mmu_set_root(tcg_env_of(cpu)->mmu);
     return 0;
 }

@@ -64,6 +64,7 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
     mmu_lock(m->sh);
     bool ok = shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && (perm & perm_for(acc));
     mmu_unlock(m->sh);
+    m->stats.shadow_misses += !ok;
     if (!ok)
         walk_slow(m, va, acc, mode, &gpa, &perm);
     struct ram_run run, *r;

@@ -116,5 +116,6 @@ bool mmu_settled(const struct mmu *, uint64_t epoch);
 
 const union counters *mmu_counters(const struct mmu *);          /* the vCPU's own */
 const union counters *mmu_shared_counters(const struct mmu *);   /* the machine's: shadow_drops, root_new, tlb_flushes, tracked_pages */
+bool mmu_is_walking(void);                               /* this thread walks the guest's tables */
 uint64_t mmu_tracked_pages(const struct mmu *);          /* [regs] how often a page was tracked, by anybody */
 #endif

@@ -74,6 +74,9 @@ struct tcg_env {
     const struct tcg_frontend *fe;
     void *host_unwind[8];                  /* __builtin_setjmp buffer of the run loop */
     bool inside, alone, translating;       /* tcg/world.c */
+    bool delivering;                       /* the frontend delivers an exception or an interrupt */
+    int tid;                               /* of the vCPU's thread; 0: it does not run yet */
+    struct tcg_profile *profile;           /* tcg/profile.h; NULL: never asked for */
     bool stop_others;                      /* the next step is one instruction while no other vCPU runs */
     bool in_code;                          /* translated code (or a helper it called) is running: unwinding rebuilds pc and flags */
     uint8_t *stack_base; size_t stack_size;

@@ -142,7 +142,10 @@ static bool ready(struct tcg_env *env)
         mmu_flush_all(env->mmu);
         mmu_set_root(env->mmu);
     }
-    if (env->fe->deliver(tcg_cpu(env)))
+    env->delivering = true;
+    bool run = env->fe->deliver(tcg_cpu(env));
+    env->delivering = false;
+    if (run)
         return true;
     env->need_deliver = true;                      /* still halted: only something new can help */
     return false;
@@ -172,6 +175,8 @@ __thread struct tcg_env *tcg_running;
 /* What was unwound from, for the next turn. */
 static void unwound(struct tcg_env *env)
 {
+    env->vcpu->n.all[CNT_unwound_fault + env->exit_info - TCG_UNWIND_FAULT]++;
+    env->delivering = false;
     if (env->alone) {
         tcg_fpu_save(env);
         tcg_let_others(env);

@@ -36,7 +36,7 @@ static bool tcg_trusted(struct tcg_env *env, struct tb *tb, bool *now)
     tcg_lock(t);
     bool good = tb->valid && (!tb->bytes || same_bytes(tb));
     if (!good)
-        tcg_tb_invalidate(t, tb);
+        tcg_tb_invalidate(t, tb, CNT_drop_stale);
     else if (settled)
         __atomic_store_n(&tb->bytes, NULL, __ATOMIC_RELEASE);
     *now = !tb->bytes;
@@ -188,6 +188,7 @@ static bool link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
     e->gen_value = env->code_gen[dest->key.pc >> 63];
     t->be->link(t, from, n, dest);
     t->n.links++;
+    t->n.relinks += again;
     tcg_unlock(t);
     return again;
 }
@@ -206,7 +207,7 @@ static bool hot_loop(struct tcg_env *env, struct tb *tb)
         return true;
     t->hot[tcg_pc_slot(tb->key.pc)] = tb->key.pc;
     tcg_lock(t);
-    tcg_tb_invalidate(t, tb);
+    tcg_tb_invalidate(t, tb, CNT_drop_hot);
     tcg_unlock(t);
     return false;
 }
@@ -284,7 +285,7 @@ static void note_miss(struct tcg_env *env, unsigned cost, uint64_t window)
     uint64_t pc = tcg_guest_pc_at(tb, at) + tb->key.cs_base;
     t->tlb_only[tcg_pc_slot(pc)] = pc;
     tcg_lock(t);
-    tcg_tb_invalidate(t, tb);
+    tcg_tb_invalidate(t, tb, CNT_drop_region);
     tcg_unlock(t);
 }
 
@@ -312,7 +313,7 @@ void tcg_retire(struct tcg_env *env)
     struct tb *tb = env->cold_tb;
     env->cold_tb = NULL;
     tcg_lock(env->tcg);
-    tcg_tb_invalidate(env->tcg, tb);
+    tcg_tb_invalidate(env->tcg, tb, CNT_drop_hot);
     tcg_unlock(env->tcg);
 }
 
@@ -335,6 +336,8 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     bool restart = size_kind >> 30 & 1, live;
     uint64_t tracked = mmu_tracked_pages(env->mmu);
     void *p = NULL;
+    env->vcpu->n.slow_accesses++;
+    env->vcpu->n.region_misses += region != 0;
     if (!(size_kind >> 25 & 1))
         env->slow_lanes = 0;
     if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instructions run apart */
@@ -359,6 +362,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
         p = mmu_refill(env->mmu, va, size, access);
     if (p)
         return p;
+    env->vcpu->n.slow_copies++;
     live = env->fpu_live;
     tcg_fpu_save(env);
     if (env->slow_lanes)

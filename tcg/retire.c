@@ -37,12 +37,12 @@ static void unlink_out(struct tb *tb)
     }
 }
 
-void tcg_tb_invalidate(struct tcg *t, struct tb *tb)
+void tcg_tb_invalidate(struct tcg *t, struct tb *tb, enum counter why)
 {
     if (!tb->valid)
         return;
     tb->valid = false;
-    t->n.invalidations++;
+    t->n.all[why]++;
     unlink_hash(t, tb);
     if (tb->places || tb->origin)
         tcg_origin_drop(t, tb->origin ? tb->origin : tb);

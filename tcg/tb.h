@@ -80,7 +80,8 @@ struct tb {
     struct tb *origin;       /* the block that this one is a moved copy of, whose guest, points, recipes and places it shares */
     struct tb *origins_next; /* of those that copies are made from, by physical address */
     uint64_t moved;          /* key.pc - origin's */
-    struct ir_block *ir;     /* kept for the interpreter only */
+    struct ir_block *ir;     /* kept for the interpreter, and for -d hot, with made, which is before the passes and has the bytes */
+    struct ir_block *made;
 };
 
 struct tcg;

@@ -34,7 +34,7 @@ struct tcg {
     unsigned max_insns;              /* guest instructions a block (-one-insn-per-tb: 1) */
     int lock;
     bool exclusive;                  /* a vCPU wants to be, or is, alone (world.c) */
-    /* code cache: one memfd mapped twice */
+    /* code cache: the same memory mapped twice */
     uint8_t *rw, *rx; size_t cache_size;
     struct code_buf buf;             /* free part */
     uint8_t *blocks_start;           /* rw: after the stubs */
@@ -47,6 +47,10 @@ struct tcg {
     struct ir_block *ir;             /* scratch of the translation under way */
     union counters n;
     struct tb_count *counts;         /* -d count */
+    void (*on_block)(const struct tb *);       /* each block of host code, when it has been made; one call at a time; or NULL */
+    bool profiling;                  /* profile.c */
+    uint64_t keep_ir[4096];          /* while profiling: pcs of blocks whose IR is to be kept, as hot blocks' is: direct-mapped set */
+    bool counting;                   /* all blocks made from now on count how often they run, without their host instructions */
     struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
     uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
     uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
@@ -66,6 +70,8 @@ void tcg_free(struct tcg *);
 struct tcg_env *tcg_env_new(struct tcg *, struct vcpu *);
 void tcg_env_free(struct tcg_env *);
 int tcg_sampler_start(struct tcg_env *);           /* on the vCPU's thread: 0 or -errno */
+/* What a SIGPROF's value points to, from the env: the sampler's and the profile's (profile.h) come at different times. */
+enum { TCG_SAMPLE_HOT, TCG_SAMPLE_PROFILE };
 void tcg_run(struct tcg_env *);                    /* on the vCPU's thread until VCPU_EXIT is pending */
 /* Deliver what is pending, then run one guest instruction (tcg->max_insns is 1), whose key goes to *key. False: halted. */
 bool tcg_step(struct tcg_env *, struct tb_key *key);
@@ -85,7 +91,7 @@ void tcg_cache_flush(struct tcg *);
 struct tb *tcg_tb_new(struct tcg *);
 void tcg_tb_insert(struct tcg *, struct tb *);
 void tcg_tb_insert_locked(struct tcg *, struct tb *);
-void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len);
+void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len, enum counter why);
 unsigned tcg_max_insns(struct tcg *, uint64_t pc, unsigned max);       /* fewer than max where stores into code keep taking blocks away */
 static inline uint32_t tb_hash(uint64_t pc, gpa_t phys, uint32_t mode)
 {
@@ -98,7 +104,7 @@ static inline struct tb **tb_page_link(struct tb *tagged) { return &((struct tb 
 static inline unsigned tcg_jc_index(uint64_t va) { return (unsigned)((va ^ va >> 12) & ((1 << TCG_JC_BITS) - 1)); }
 
 /* ---- retire.c: general registers only ---- */
-void tcg_tb_invalidate(struct tcg *, struct tb *);
+void tcg_tb_invalidate(struct tcg *, struct tb *, enum counter why);        /* CNT_drop_... */
 struct tb *tcg_tb_by_code(struct tcg *, const void *rx);
 
 /* vCPUs may step on each other's states: it is random all the same. */
