@@ -92,16 +92,24 @@ void *mmu_refill(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
     return res;
 }
 
-#define REACH 512                     /* pages looked at on each side */
+#define REACH 2048                    /* pages looked at on each side */
+
+static bool tracked(const uint8_t *t) { return __atomic_load_n(t, __ATOMIC_SEQ_CST); }
+/* Eight at a time; t is aligned. */
+static bool some_tracked(const uint8_t *t) { return __atomic_load_n((const uint64_t *)t, __ATOMIC_SEQ_CST); }
+static bool aligned(const uint8_t *t) { return !((uintptr_t)t & 7); }
 
 /* Pages [*lo, *hi) around page of r: for stores, those without a track byte. */
 static void untracked_run(const struct ram_run *r, uint64_t page, uint64_t *lo, uint64_t *hi)
 {
+    const uint8_t *t = r->track;
     uint64_t l = page, h = page + 1, min = page > *lo + REACH ? page - REACH : *lo, max = *hi - page > REACH ? page + REACH : *hi;
-    while (l > min && !__atomic_load_n(&r->track[l - 1], __ATOMIC_SEQ_CST))
-        l--;
-    while (h < max && !__atomic_load_n(&r->track[h], __ATOMIC_SEQ_CST))
-        h++;
+    while (l > min && !tracked(&t[l - 1]))
+        for (l--; l >= min + 8 && aligned(&t[l]) && !some_tracked(&t[l - 8]);)
+            l -= 8;
+    while (h < max && !tracked(&t[h]))
+        for (h++; h + 8 <= max && aligned(&t[h]) && !some_tracked(&t[h]);)
+            h += 8;
     *lo = l;
     *hi = h;
 }
@@ -112,8 +120,6 @@ static void contiguous_leaves(const struct shadow_page *sp, unsigned i, unsigned
     uint64_t step = BIT(sp->bits);
     unsigned n = sp_size(sp);
     *first = *last = i;
-    if (sp->bits > PAGE_BITS)
-        return;
     while (*first > 0 && i - *first < 64 && sp->e[*first - 1] == sp->e[*first] - step)
         --*first;
     while (*last + 1 < n && *last - i < 64 && sp->e[*last + 1] == sp->e[*last] + step)
