@@ -138,7 +138,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
     e->link = (uint32_t)(link - x->start);
     e->stub = (uint32_t)(c->p - x->start);
     x64_patch_here(c, link);
-    x64_mov_ri(c, R10, (uint64_t)(uintptr_t)x->tb);
+    x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
     x64_mov_ri(c, RAX, e->n);
     x64_jmp_to(c, x->s->exit_site);
     if (stale) {
@@ -147,9 +147,12 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_mov_ri(c, R10, (uint64_t)(uintptr_t)x->tb);
+        x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
         x64_mov_ri(c, RAX, e->n);
-        x64_mov_ri(c, R11, to);
+        if (x->ir->movable)
+            x64_mov_ri_place(c, R11, to, PLACE_PC);
+        else
+            x64_mov_ri(c, R11, to);
         x64_jmp_to(c, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale);
     }
     if (pend) {
@@ -158,7 +161,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_mov_ri(c, R10, (uint64_t)(uintptr_t)x->tb);
+        x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
         x64_mov_ri(c, RAX, e->n);
         x64_jmp_to(c, x->s->exit_poll);
     }

@@ -190,19 +190,26 @@ static uint8_t *emit_call_stub(struct code_buf *c, bool save_fpu)
     return at;
 }
 
-static void emit_memory_stubs(struct code_buf *c, struct x64_stubs *s)
+/* rax = va, r10 = what the function wants to know of it -> rax; keeps r11 */
+static uint8_t *emit_probe_stub(struct code_buf *c, void *(*slow)(struct tcg_env *, uint64_t va, uint64_t how))
 {
-    s->probe[0] = c->p;                            /* rax = va, r10 = size | kind << 8 -> rax; keeps r11 */
+    uint8_t *at = c->p;
     x64_mov_mr(c, 8, ENVB(slow_va, 8), RAX);
     x64_mov_mr(c, 8, ENVB(saved_r11, 8), R11);
     enter_c(c);
     x64_lea(c, 8, RDI, x64_at(RSP, 16));
     x64_mov_rm(c, 8, RSI, ENVB(slow_va, 16));
     x64_mov_rr(c, 4, RDX, R10);
-    call_abs(c, (const void *)tcg_slow_probe);
+    call_abs(c, (const void *)slow);
     x64_mov_rm(c, 8, R11, ENVB(saved_r11, 16));
     leave_c(c, false);
+    return at;
+}
 
+static void emit_memory_stubs(struct code_buf *c, struct x64_stubs *s)
+{
+    s->probe = emit_probe_stub(c, tcg_slow_probe);
+    s->probe_group = emit_probe_stub(c, tcg_slow_group);
     s->commit = c->p;
     x64_mov_mr(c, 8, ENVB(saved_r11, 8), R11);
     enter_c(c);

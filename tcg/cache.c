@@ -50,6 +50,7 @@ void tcg_cache_flush(struct tcg *t)
     }
     memset(t->hash, 0, sizeof t->hash);
     memset(t->pages, 0, sizeof t->pages);
+    memset(t->origins, 0, sizeof t->origins);
     for (unsigned i = 0; i < t->n_envs; i++)
         t->envs[i]->cold_tb = NULL;
     t->n_by_code = 0;
@@ -70,23 +71,14 @@ struct tb *tcg_tb_new(struct tcg *t)
     return tb;
 }
 
-/* The block is complete: make it findable. one_insn blocks are only found by host pc. */
-void tcg_tb_insert(struct tcg *t, struct tb *tb)
+void tcg_tb_insert_locked(struct tcg *t, struct tb *tb)
 {
-    tcg_lock(t);
     t->by_code[t->n_by_code] = tb;
     __atomic_store_n(&t->n_by_code, t->n_by_code + 1, __ATOMIC_RELEASE);      /* faults of other vCPUs search without the lock */
-    t->n.blocks++;
-    t->n.block_insns += tb->n_guest;
     t->n.code_bytes += tb->code_size;
     t->n.guest_bytes += tb->len;
-    t->n.hot_blocks += tb->hot;
-    t->n.tight_loops += tb->tight != 0;
-    t->n.single_blocks += tb->one_insn;
-    if (tb->one_insn) {
-        tcg_unlock(t);
+    if (tb->one_insn)
         return;
-    }
     tb->valid = true;
     uint32_t h = tb_hash(tb->key.pc, tb->phys[0], tb->key.mode);
     tb->hash_next = t->hash[h];
@@ -98,6 +90,15 @@ void tcg_tb_insert(struct tcg *t, struct tb *tb)
         tb->page_next[p] = t->pages[ph];
         t->pages[ph] = (struct tb *)((uintptr_t)tb | p);      /* low bit: which of the block's two lists goes on */
     }
+    if (tb->places)
+        tcg_origin_add(t, tb);
+}
+
+/* The block is complete: make it findable. one_insn blocks are only found by host pc. */
+void tcg_tb_insert(struct tcg *t, struct tb *tb)
+{
+    tcg_lock(t);
+    tcg_tb_insert_locked(t, tb);
     tcg_unlock(t);
 }
 

@@ -254,16 +254,15 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
 #define REGION_TURN_PAGE 127          /* ... when the last one found no longer run than a page */
 #define MISS_CYCLES 600                /* ... at most so far apart on the average: the descriptor costs more than it saves */
 
-/* A region missed at the instruction that called: one that keeps missing gets a block with TLB probes instead. cost: in misses. */
-static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost)
+/* A shared check missed at the instruction that called: one that keeps missing gets a block with a TLB probe for each access instead. cost: in misses;
+   window: host cycles in which they count. */
+static void note_miss(struct tcg_env *env, unsigned cost, uint64_t window)
 {
     struct tcg *t = env->tcg;
     uint64_t at = env->ret_pc, now = __builtin_ia32_rdtsc();
     unsigned i = (at ^ at >> 10) & 1023;
-    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1);
-    if (cost > 1)                                  /* a dear one costs a translation: they are far apart */
+    if (cost > 1)                                  /* dear ones are far apart */
         window *= 32;
-    env->region_turns = env->region_turn = env->region[region - 1].len[0] >= PAGE_SIZE ? REGION_TURN : REGION_TURN_PAGE;
     if (t->region_miss[i].at != at || now - t->region_miss[i].tsc > window) {
         t->region_miss[i].at = at;
         t->region_miss[i].tsc = now;
@@ -280,6 +279,13 @@ static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost
     tcg_lock(t);
     tcg_tb_invalidate(t, tb, CNT_drop_region);
     tcg_unlock(t);
+}
+
+static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost)
+{
+    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1);
+    env->region_turns = env->region_turn = env->region[region - 1].len[0] >= PAGE_SIZE ? REGION_TURN : REGION_TURN_PAGE;
+    note_miss(env, cost, window);
 }
 
 /* From the sampling signal: host pc RX was running. A block met often is worth being made anew with region descriptors. */
@@ -338,12 +344,12 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     env->vcpu->n.region_misses += region != 0;
     if (!(size_kind >> 25 & 1))
         env->slow_lanes = 0;
-    if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instruction runs alone */
+    if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instructions run apart */
         struct mem_region *r = &env->region[region - 1];
         bool ok = mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
         note_region_miss(env, region, ok ? 1 : MISS_LIMIT / 4);
         if (!ok)
-            tcg_unwind(env, TCG_UNWIND_ONE_INSN);
+            tcg_unwind(env, TCG_UNWIND_APART);
         return NULL;
     }
     if ((size_kind >> 24 & 1) && (va & (size - 1)) && (!env->slow_lanes || tcg_lanes_any(env))) {
@@ -386,6 +392,30 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
             load_bounce(env, va, size);
         if (kind == 1)
             p = env->bounce;
+    }
+    if (live)
+        tcg_fpu_load(env);
+    return p;
+}
+
+/* What the first access finds is its own affair: a fault, for one. Where the others are not served as it is, they run apart. */
+void *tcg_slow_group(struct tcg_env *env, uint64_t va, uint64_t how)
+{
+    unsigned span = how & 0xff, own_at = how >> 16 & 0xff, own = how >> 24 & 0xff;
+    enum mmu_access access = (how >> 8 & 3) == 1 ? MMU_READ : MMU_WRITE, own_access = (how >> 10 & 3) == 1 ? MMU_READ : MMU_WRITE;
+    uint64_t tracked = mmu_tracked_pages(env->mmu);
+    bool live = env->fpu_live;
+    void *p = mmu_refill(env->mmu, va, span, access);
+    env->vcpu->n.slow_groups++;
+    if (p)
+        return p;
+    tcg_fpu_save(env);
+    mmu_probe(env->mmu, va + own_at, own, own_access);
+    if (mmu_tracked_pages(env->mmu) != tracked)
+        tcg_unwind(env, TCG_UNWIND_LOOKUP);
+    if (!(p = mmu_refill(env->mmu, va, span, access))) {
+        note_miss(env, MISS_LIMIT / 4, MISS_LIMIT * MISS_CYCLES);
+        tcg_unwind(env, TCG_UNWIND_APART);
     }
     if (live)
         tcg_fpu_load(env);

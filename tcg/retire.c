@@ -44,6 +44,8 @@ void tcg_tb_invalidate(struct tcg *t, struct tb *tb, enum counter why)
     tb->valid = false;
     t->n.all[why]++;
     unlink_hash(t, tb);
+    if (tb->places || tb->origin)
+        tcg_origin_drop(t, tb->origin ? tb->origin : tb);
     for (unsigned p = 0; p < 2; p++)
         if (tb->phys[p] != ~0ull)
             unlink_page(t, tb, p);

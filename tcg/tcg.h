@@ -12,8 +12,9 @@
 #define TCG_ARGS 3
 #define TCG_HOT_SAMPLES 2             /* of a 1 kHz clock of the thread's CPU time */
 #define TCG_HOT_TURNS 32              /* of a block that is a loop */
-#define TB_HASH_BITS 15
+#define TB_HASH_BITS 19
 #define TB_PAGE_HASH_BITS 14
+#define TCG_ORIGIN_BITS 16
 
 /* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
 enum tcg_exit {
@@ -41,11 +42,12 @@ struct tcg {
     struct arena meta;               /* struct tb and their arrays; reset with the cache */
     struct tb *hash[1 << TB_HASH_BITS];
     struct tb *pages[1 << TB_PAGE_HASH_BITS];
+    struct tb *origins[1 << TCG_ORIGIN_BITS];
     struct tb **by_code; unsigned n_by_code, cap_by_code;       /* in order of address */
     struct ir_block *ir;             /* scratch of the translation under way */
     union counters n;
     struct tb_count *counts;         /* -d count */
-    void (*on_block)(const struct tb *);       /* each block of host code, when it has been made; one call at a time; or NULL */
+    void (*on_block)(const struct tb *);       /* each block of host code, when it has been made or copied; one call at a time; or NULL */
     bool profiling;                  /* profile.c */
     uint64_t keep_ir[4096];          /* while profiling: pcs of blocks whose IR is to be kept, as hot blocks' is: direct-mapped set */
     bool counting;                   /* all blocks made from now on count how often they run, without their host instructions */
@@ -88,6 +90,7 @@ int tcg_cache_init(struct tcg *, size_t size);
 void tcg_cache_flush(struct tcg *);
 struct tb *tcg_tb_new(struct tcg *);
 void tcg_tb_insert(struct tcg *, struct tb *);
+void tcg_tb_insert_locked(struct tcg *, struct tb *);
 void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len, enum counter why);
 unsigned tcg_max_insns(struct tcg *, uint64_t pc, unsigned max);       /* fewer than max where stores into code keep taking blocks away */
 static inline uint32_t tb_hash(uint64_t pc, gpa_t phys, uint32_t mode)
@@ -113,6 +116,11 @@ static inline unsigned tcg_random(struct tcg *t, unsigned n)
     return (unsigned)(r >> 20) % n;
 }
 
+/* ---- move.c: blocks made from others that differ in pc only ---- */
+struct tb *tcg_move(struct tcg_env *, const struct tb_key *, unsigned max);       /* NULL: there is none to make it from */
+void tcg_origin_add(struct tcg *, struct tb *);
+void tcg_origin_drop(struct tcg *, struct tb *);
+
 /* ---- translate.c ---- */
 struct tb *tcg_translate(struct tcg_env *, const struct tb_key *, unsigned max);
 
@@ -122,6 +130,10 @@ unsigned tcg_chain(struct tcg_env *, void *code);                               
 void tcg_update_salts(struct tcg_env *);
 void tcg_salts_for(struct tcg_env *, const struct tb_key *);
 void *tcg_slow_probe(struct tcg_env *, uint64_t va, uint64_t size_kind);
+/* Accesses off one base, probed by the first of them: how many bytes, read or write (enum native_mem) of them all and of the first,
+   which is so far from the lowest and has so many bytes. */
+#define TCG_GROUP(span, kind, own_kind, own_at, own) ((uint32_t)(span) | (uint32_t)(kind) << 8 | (uint32_t)(own_kind) << 10 | (uint32_t)(own_at) << 16 | (uint32_t)(own) << 24)
+void *tcg_slow_group(struct tcg_env *, uint64_t va, uint64_t how);               /* the host address of va, good for all of them; or no return */
 void tcg_slow_commit(struct tcg_env *);
 void tcg_sample(struct tcg *, struct tcg_env *, uint64_t rx);
 void tcg_retire(struct tcg_env *);
@@ -155,6 +167,7 @@ void tcg_translation_end(struct tcg_env *);
 
 /* ---- exec.c ---- */
 bool tcg_guest_at(struct tcg *, uint64_t rx, uint64_t *pc);            /* false: RX is in no block */
+static inline uint64_t tcg_guest_pc(const struct tb *tb, unsigned gi) { return tb->guest[gi].pc + tb->moved; }
 uint64_t tcg_guest_pc_at(const struct tb *, uint64_t rx);
 void tcg_restore_at(struct tcg_env *, struct tb *, uint64_t rx);
 #endif

@@ -84,14 +84,17 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
     struct tcg *t = env->tcg;
     struct ir_block *ir = t->ir;
     unsigned most = tcg_max_insns(t, key->pc, max);
-    /* A group whose check failed runs alone, without groups; a block shortened by stores into it may grow again. */
-    tb->hot = !env->one_insn && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
-    env->fe->translate(tcg_cpu(env), env->mmu, key, most, ir);
+    /* A block shortened by stores into it may grow again. */
+    struct tb_key plain = *key;
+    plain.mode &= ~TB_APART;
+    tb->hot = !env->one_insn && plain.mode == key->mode && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
+    tb->one_insn = env->one_insn;
+    env->fe->translate(tcg_cpu(env), env->mmu, &plain, most, ir);
     unsigned first = tb->hot ? before_inner_loop(t, ir) : 0;
     if (first)
-        env->fe->translate(tcg_cpu(env), env->mmu, key, first, ir);
+        env->fe->translate(tcg_cpu(env), env->mmu, &plain, first, ir);
     if (log_on(LOG_IN_ASM) && log_in_range(key->pc))
-        show_guest(env, key, ir);
+        show_guest(env, &plain, ir);
     bool keep = t->profiling && (tb->hot || t->keep_ir[tcg_pc_slot(key->pc)] == key->pc);       /* for -d hot */
     if (keep) {
         tb->made = copy_ir(t, ir);
@@ -212,6 +215,11 @@ static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned m
         place(env, tb, &p);
         tb->one_insn = env->one_insn || !lasting(&p);
         keep_bytes(t, tb, &p);
+        t->n.blocks++;
+        t->n.block_insns += tb->n_guest;
+        t->n.hot_blocks += tb->hot;
+        t->n.tight_loops += tb->tight != 0;
+        t->n.single_blocks += tb->one_insn;
         if (unlikely(t->on_block != NULL) && !t->interp)
             t->on_block(tb);
         tcg_tb_insert(t, tb);
@@ -249,7 +257,7 @@ struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned
     struct tb *tb;
     int error = 0;
     tcg_translation_begin(env);
-    while (!(tb = env->one_insn ? NULL : tcg_find(env, key)) && !(tb = make(env, key, max, &error)))
+    while (!(tb = env->one_insn ? NULL : tcg_find(env, key)) && !(tb = tcg_move(env, key, max)) && !(tb = make(env, key, max, &error)))
         make_room(env);
     tcg_translation_end(env);
     return tb;
