@@ -54,6 +54,8 @@ docs/counters.md: docs/counters.awk core/counters.def tcg/where.def
 # Everything that building and testing take, in one place; nothing is done when it is all there.
 PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \
 	qemu-system-x86 acpica-tools e2fsprogs cpio gzip busybox-static debootstrap expect lz4 chromium
+FUZZ_PACKAGES = clang libclang-rt-14-dev
+soak fuzz: PACKAGES += $(FUZZ_PACKAGES)
 deps:
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; export DEBIAN_FRONTEND=noninteractive; \
@@ -74,8 +76,8 @@ check: deps
 soak: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet unit
-	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress smp litmus rewrite tsan
-# libFuzzer on the decoder and on the whole processor (interpreter against translator); FUZZ_SECONDS for each. Wants clang.
+	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress third smp litmus rewrite tsan
+# libFuzzer on the decoder and on the whole processor (interpreter, translator, kvm); FUZZ_SECONDS for each. Installs clang.
 fuzz: deps
 	@$(MAKE) --no-print-directory all unit
 	@tests/run fuzz
@@ -87,10 +89,18 @@ check-kvm: deps
 bench: deps
 	@$(MAKE) --no-print-directory all
 	@bench/run
-	@bench/smp
+bench-quick: deps
+	@$(MAKE) --no-print-directory all
+	@bench/run quick
+# The README's table, from the last run.
+bench-readme:
+	@bench/readme
+# Beside it: Duet's engines with each other.
+bench-engines: deps
+	@$(MAKE) --no-print-directory all
 	@bench/engines
 
 clean:
 	rm -rf build
 -include $(OBJ:.o=.d) $(UNIT:=.d)
-.PHONY: all unit deps demo check check-kvm soak fuzz bench clean
+.PHONY: all unit deps demo check check-kvm soak fuzz bench bench-quick bench-readme bench-engines clean

@@ -71,6 +71,7 @@ void x64_emit_insn(struct x64_ctx *x, uint32_t k)
 {
     x->k = k;
     x->in = &x->ir->insn[k];
+    x64_choose_order(x);
     x64_fl_before(x);
     lower_of(x->in->op)(x);
     x64_fl_after(x);
@@ -177,6 +178,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     memset(x->loc_slot, -1, ir->n_temps);
     memset(x->label_at, 0, sizeof x->label_at);
     x->slots_used = 0;
+    x64_choose_order(x);
     x->locked = 0;
     x->n_ool = x->n_points = x->n_exits = x->n_label_fix = 0;
     x->overflow = false;

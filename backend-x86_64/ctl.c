@@ -265,20 +265,29 @@ static void jmpc_miss(struct x64_ctx *x, struct x64_ool *o)
     x64_jmp_to(c, x->s->exit_jmpi);
 }
 
-/* r11 = guest pc. The jump cache: tag and code at the same index of two arrays. */
+struct x64_mem x64_jump_cache(struct code_buf *c)
+{
+    struct x64_mem entry = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc)}, code = entry;
+    code.disp += 8;
+    x64_mov_rr(c, 8, R10, R11);
+    x64_shift_ri(c, X64_SHR, 8, R10, 12);
+    x64_alu_rr(c, X64_XOR, 4, R10, R11);
+    x64_movx_rr(c, false, 4, 2, R10, R10);
+    x64_alu_rr(c, X64_ADD, 4, R10, R10);           /* 16 bytes an entry */
+    x64_alu_rr(c, X64_XOR, 8, RAX, R11);
+    x64_alu_mr(c, X64_CMP, 8, entry, RAX);
+    return code;
+}
+_Static_assert(TCG_JC_BITS == 16, "the index is cut to two bytes");
+
+/* r11 = guest pc. */
 static void jump_cache(struct x64_ctx *x)
 {
     struct code_buf *c = x->c;
     struct x64_mem salt = ENV_AT(salt);
-    struct x64_mem tag = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_tag)}, code = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_code)};
     salt.disp += x->tb->key.pc >> 63 ? 8 : 0;
     x64_mov_rm(c, 8, RAX, salt);
-    x64_mov_rr(c, 8, R10, R11);
-    x64_shift_ri(c, X64_SHR, 8, R10, 12);
-    x64_alu_rr(c, X64_XOR, 4, R10, R11);
-    x64_alu_ri(c, X64_AND, 4, R10, (1 << TCG_JC_BITS) - 1);
-    x64_alu_rr(c, X64_XOR, 8, RAX, R11);
-    x64_alu_mr(c, X64_CMP, 8, tag, RAX);
+    struct x64_mem code = x64_jump_cache(c);
     uint8_t *miss = x64_jcc(c, CC_NE);
     x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
     uint8_t *polled = x64_jcc(c, CC_NE);

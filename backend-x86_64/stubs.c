@@ -108,14 +108,9 @@ static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s)
     x64_mov_rm(c, 8, RAX, salt);
     x64_test_rr(c, 8, R11, R11);
     x64_rm(c, x64_wide(0x48, 8, 1), RAX, high);    /* cmovs */
-    x64_mov_rr(c, 8, R10, R11);
-    x64_shift_ri(c, X64_SHR, 8, R10, 12);
-    x64_alu_rr(c, X64_XOR, 4, R10, R11);
-    x64_alu_ri(c, X64_AND, 4, R10, (1 << TCG_JC_BITS) - 1);
-    x64_alu_rr(c, X64_XOR, 8, RAX, R11);
-    x64_alu_mr(c, X64_CMP, 8, (struct x64_mem){RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_tag)}, RAX);
+    struct x64_mem code = x64_jump_cache(c);
     uint8_t *miss = x64_jcc(c, CC_NE);
-    x64_jmp_m(c, (struct x64_mem){RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_code)});
+    x64_jmp_m(c, code);
     x64_patch_here(c, miss);
     emit_exit(c, s, TCG_EXIT_SITE);
 }

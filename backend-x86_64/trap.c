@@ -101,6 +101,7 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
         env->flags = fl_from_rflags((uint64_t)g[REG_EFL]);
     env->in_code = false;                          /* state is exact now */
     env->fe->host_fault(tcg_cpu(env), (enum tcg_host_fault)kind);
+    env->fe->given_up(tcg_cpu(env));
     env->exit_info = TCG_UNWIND_FAULT;
     g[REG_RIP] = (greg_t)(x64_stubs.fault_return + t->buf.rx_delta);
 }

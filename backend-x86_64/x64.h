@@ -120,6 +120,7 @@ struct x64_ctx {
     int8_t loc_slot[IR_MAX_TEMPS];     /* spill slot of a temp, or -1 */
     uint16_t last_use[IR_MAX_TEMPS];
     uint64_t slots_used;
+    const uint8_t *order;              /* in which scratch registers are taken */
     uint16_t locked;                   /* scratch registers not to be taken in this insn */
     uint8_t fs;
     bool has_recipe;                   /* recipe[n_recipes - 1] describes the current flags value and its registers are intact */
@@ -150,6 +151,7 @@ struct x64_ctx {
 };
 
 /* ---- where values are: regs.c ---- */
+void x64_choose_order(struct x64_ctx *);                              /* each insn: which scratch registers it takes first */
 struct x64_val { uint8_t kind; uint8_t reg; struct x64_mem mem; int64_t imm; };
 enum { V_REG, V_MEM, V_IMM };
 struct x64_val x64_val(struct x64_ctx *, ir_ref);                     /* in place: nothing emitted */
@@ -208,6 +210,9 @@ void x64_emit_native(struct x64_ctx *), x64_fpu_check(struct x64_ctx *);
 void x64_emit_exit_paths(struct x64_ctx *);
 struct tb_count *x64_count(struct x64_ctx *, unsigned guest);            /* ctl.c, -d count: code that counts a run of the stretch to be told; keeps all but r10 */
 const void *x64_called_helper(const uint8_t *ret);
+/* The jump cache's entry for the guest pc in r11, compared with rax, the salt: equal when the pc is known, and then the code is in the operand returned.
+   Takes rax, r10. */
+struct x64_mem x64_jump_cache(struct code_buf *);
 void x64_emit_ctl(struct x64_ctx *), x64_emit_call(struct x64_ctx *), x64_emit_flagop(struct x64_ctx *);
 struct x64_ool *x64_ool(struct x64_ctx *, void (*emit)(struct x64_ctx *, struct x64_ool *));
 

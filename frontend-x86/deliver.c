@@ -348,7 +348,10 @@ static bool deliver_exception(struct x86_cpu *cpu)
     cpu->exc_delivering = soft ? 0xff : (uint8_t)v;
     cpu->exc_ext = !soft;
     svm_event(cpu, cpu->exc_soft == 2 ? SVM_EV_SOFT : SVM_EV_EXCEPTION, v, has_error, error);
+    bool user = cpu->cpl == 3, counted = (soft || cpu->exc_next_rip) && cpu->pmu.count >> user & 1;
     x86_interrupt(cpu, v, soft, has_error, error, ret);
+    if (unlikely(counted))                     /* INT n ends here, or in a fault */
+        x86_pmu_retire(cpu, user);
     return true;
 }
 

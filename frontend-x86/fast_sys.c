@@ -278,6 +278,12 @@ uint64_t helper_rdpmc(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, u
     return 0;
 }
 
+uint64_t helper_pmu_full(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
+{
+    x86_pmu_full(cpu);
+    return 0;
+}
+
 uint64_t helper_rdpid(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
 {
     return (uint32_t)cpu->tsc_aux;

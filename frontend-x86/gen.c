@@ -427,9 +427,24 @@ static void one(struct x86_gen *g, struct x86_insn *i, enum x86_status st)
     }
 }
 
+/* The instruction before this one is complete. In front of everything that may raise. */
+static void count_insn(struct x86_gen *g)
+{
+    ir_op2(g->ir, IR_add, 8, XG_INSNS, XG_INSNS, g->ir->n_guest > 1 ? gen_const(g, 1) : XG_OPEN, 0);
+    if (g->ir->n_guest > 1)
+        return;
+    uint32_t on = ir_new_label(g->ir);
+    ir_mov(g->ir, 8, XG_OPEN, gen_const(g, 1));
+    ir_brnz(g->ir, 8, ir_op2(g->ir, IR_shr, 8, IR_NONE, XG_INSNS, gen_const(g, 63), 0), on);
+    ir_call(g->ir, H_pmu_full, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    ir_label(g->ir, on);
+}
+
 /* The work at the start of every instruction in the modes that have some. */
 static void begin_insn(struct x86_gen *g, unsigned len)
 {
+    if (g->mode & XM_COUNT)
+        count_insn(g);
     if (g->mode & XM_DR)
         ir_call(g->ir, H_dr_begin, IR_NONE, gen_const(g, linear(g, g->pc)), IR_NONE, IR_NONE);
     if (g->mode & XM_SHADOW)

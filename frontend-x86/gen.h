@@ -14,7 +14,7 @@
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
 
-enum { XG_FS_BASE = 16, XG_GS_BASE, XG_ES_BASE, XG_CS_BASE, XG_SS_BASE, XG_DS_BASE, XG_DF };
+enum { XG_FS_BASE = 16, XG_GS_BASE, XG_ES_BASE, XG_CS_BASE, XG_SS_BASE, XG_DS_BASE, XG_DF, XG_INSNS, XG_OPEN };
 
 enum x86_helper {
 #define H(name, n_args, has_result, flags) H_##name,

@@ -35,7 +35,7 @@ int tcg_cache_init(struct tcg *t, size_t size)
 static void clear_jump_caches(struct tcg *t)
 {
     for (unsigned i = 0; i < t->n_envs; i++)
-        memset(t->envs[i]->jc_tag, 0, sizeof t->envs[i]->jc_tag);
+        memset(t->envs[i]->jc, 0, sizeof t->envs[i]->jc);
 }
 
 /* Takes the lock: a DMA write on another thread may be walking the lists. */

@@ -18,7 +18,7 @@
 static inline uint32_t fl_from_rflags(uint64_t f) { return (uint32_t)((f & 0xd5) << 8 | ((f >> 11) & 1)); }
 static inline uint32_t fl_to_rflags(uint32_t w) { return ((w >> 8) & 0xd5) | (w & 1) << 11; }
 
-#define TCG_JC_BITS 12
+#define TCG_JC_BITS 16
 /* XSAVE components that the host's registers hold for the guest, if its XCR0 has them: x87 SSE AVX, AVX-512. */
 #define TCG_FPU_COMPONENTS 0xe7
 
@@ -81,8 +81,7 @@ struct tcg_env {
     bool in_code;                          /* translated code (or a helper it called) is running: unwinding rebuilds pc and flags */
     uint8_t *stack_base; size_t stack_size;
     uint64_t stat_insns;                   /* -d exec counters */
-    uint64_t jc_tag[1 << TCG_JC_BITS];     /* jump cache: linear pc ^ salt (0: empty) and the block's code; see tcg/fast.c */
-    void *jc_code[1 << TCG_JC_BITS];
+    struct { uint64_t tag; void *code; } jc[1 << TCG_JC_BITS] __attribute__((aligned(64)));     /* jump cache: linear pc ^ salt (0: empty) and the block's code; see tcg/fast.c */
 } __attribute__((aligned(64)));
 
 #define TCG_CPU_OFFSET sizeof(struct tcg_env)

@@ -77,6 +77,8 @@ void tcg_restore_state(struct tcg_env *env)
 void tcg_unwind(struct tcg_env *env, enum tcg_unwind why)
 {
     tcg_restore_state(env);
+    if (env->tcg->interp ? env->interp != NULL : env->in_code)
+        env->fe->given_up(tcg_cpu(env));
     if (env->tcg->interp)
         interp_unwound(env);
     if (env->translating)

@@ -119,7 +119,7 @@ static void set_salts(struct tcg_env *env, const struct tb_key *key)
     tcg_lock(t);
     do {                                           /* both of one epoch */
         if (env->salt_epoch != t->salt_epoch)
-            clear(env->jc_tag, sizeof env->jc_tag);
+            clear(env->jc, sizeof env->jc);
         env->salt_epoch = t->salt_epoch;
         env->salt[0] = salt_of(t, key->mode, key->cs_base, env->code_gen[0]);
         env->salt[1] = salt_of(t, key->mode | 1u << 31, key->cs_base, env->code_gen[1]);
@@ -151,10 +151,16 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
     unsigned at = tcg_jc_index(tb->key.pc);
     tcg_lock(env->tcg);                            /* a DMA write may be invalidating it right now, on another thread */
     if (tb->valid) {
-        env->jc_code[at] = tb->code;
-        env->jc_tag[at] = tb->key.pc ^ env->salt[tb->key.pc >> 63];
+        env->jc[at].code = tb->code;
+        env->jc[at].tag = tb->key.pc ^ env->salt[tb->key.pc >> 63];
     }
     tcg_unlock(env->tcg);
+}
+
+static void *jc_code(struct tcg_env *env, const struct tb_key *key)
+{
+    unsigned at = tcg_jc_index(key->pc);
+    return !key->cs_base && env->jc[at].tag == (key->pc ^ env->salt[key->pc >> 63]) ? env->jc[at].code : NULL;
 }
 
 /* Exit n of FROM goes to DEST from now on, for the mapping of code in force. True: it was linked for another one before. */
@@ -233,6 +239,8 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
             return r;
         env->fe->get_key(tcg_cpu(env), &key);
         tcg_salts_for(env, &key);
+        if (r == TCG_EXIT_LOOKUP && (code = jc_code(env, &key)))
+            continue;
         to = find(env, &key, &trusted);
         if (!to)
             return r;
@@ -316,18 +324,6 @@ static void load_bounce(struct tcg_env *env, uint64_t va, unsigned size)
         uint64_t v = mmu_ld(env->mmu, va + i, k);
         for (unsigned j = 0; j < k; j++)
             env->bounce[i + j] = (uint8_t)(v >> (8 * j));
-        i += k;
-    }
-}
-
-static void store_bounce(struct tcg_env *env, unsigned size)
-{
-    for (unsigned i = 0; i < size;) {
-        unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
-        uint64_t v = 0;
-        for (unsigned j = 0; j < k; j++)
-            v |= (uint64_t)env->bounce[i + j] << (8 * j);
-        mmu_st(env->mmu, env->slow_va + i, v, k);
         i += k;
     }
 }
@@ -429,7 +425,7 @@ void tcg_slow_commit(struct tcg_env *env)
     if (env->slow_lanes)
         tcg_lanes_store(env, env->slow_va);
     else if (env->slow_ptr == env->bounce)
-        store_bounce(env, env->slow_size);
+        mmu_st_wide(env->mmu, env->slow_va, env->bounce, env->slow_size);
     else
         mmu_rmw_end(env->mmu, env->slow_size);
     if (gens(env) != env->salt_gens)

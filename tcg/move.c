@@ -80,8 +80,8 @@ struct tb *tcg_move(struct tcg_env *env, const struct tb_key *key, unsigned max)
     if (o && (tb = copy(t, o, key)))
         tcg_tb_insert_locked(t, tb);
     tcg_unlock(t);
-    t->n.moved += tb != NULL;
-    if (unlikely(t->on_block != NULL) && tb)
+    if (tb && unlikely(t->on_block != NULL))
         t->on_block(tb);
+    t->n.moved += tb != NULL;
     return tb;
 }

@@ -53,8 +53,8 @@ void tcg_tb_invalidate(struct tcg *t, struct tb *tb, enum counter why)
     unlink_out(tb);
     for (unsigned i = 0; i < t->n_envs; i++) {
         unsigned at = tcg_jc_index(tb->key.pc);
-        if (t->envs[i]->jc_code[at] == tb->code)
-            t->envs[i]->jc_tag[at] = 0;
+        if (t->envs[i]->jc[at].code == tb->code)
+            t->envs[i]->jc[at].tag = 0;
     }
 }
 
