@@ -99,8 +99,8 @@ duet=$real
 json_of "$work/trace"
 
 none=
-for name in port_read port_write mmio cpuid rdmsr wrmsr cr3_writes invlpg exceptions page_faults interrupts blocks block_insns ir_ops code_bytes hot_blocks \
-    tight_loops guest_bytes links relinks fpu_saves drop_written drop_hot left_site left_jmpi left_lookup left_poll unwound_fault \
+for name in port_read port_write mmio cpuid rdmsr wrmsr cr3_writes invlpg exceptions page_faults interrupts blocks block_insns ir_ops code_bytes \
+    hot_blocks tight_loops guest_bytes links relinks fpu_saves drop_written drop_hot left_site left_jmpi left_lookup left_poll unwound_fault \
     unwound_apart slow_accesses region_misses slow_groups slow_copies tlb_refills shadow_misses walks region_fills root_switches \
     root_new tracked_pages tracked_stores shadow_drops; do
     holds 'n > 0' n="$(value counters $name)" || none="$none $name"
