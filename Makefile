@@ -48,8 +48,8 @@ docs/instructions.md: docs/instructions.awk frontend-x86/insns.def
 	@awk -f docs/instructions.awk frontend-x86/insns.def >$@.part && mv $@.part $@
 docs/cpu.md: docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def
 	@awk -f docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def >$@.part && mv $@.part $@
-docs/counters.md: docs/counters.awk core/counters.def tcg/places.def
-	@awk -f docs/counters.awk core/counters.def tcg/places.def >$@.part && mv $@.part $@
+docs/counters.md: docs/counters.awk core/counters.def tcg/where.def
+	@awk -f docs/counters.awk core/counters.def tcg/where.def >$@.part && mv $@.part $@
 
 # Everything that building and testing take, in one place; nothing is done when it is all there.
 PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \

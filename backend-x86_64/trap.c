@@ -30,11 +30,11 @@ static int fault_of(long trap)
 static bool in_cache(const struct tcg *t, uint64_t pc) { return pc - (uint64_t)t->rx < t->cache_size; }
 
 /* Code at PC belongs to which stub? */
-static enum tcg_place stub_of(const struct tcg *t, uint64_t pc)
+static enum tcg_where stub_of(const struct tcg *t, uint64_t pc)
 {
     uint8_t *p = (uint8_t *)(pc - (uint64_t)t->buf.rx_delta);
-    return p >= t->blocks_start ? PLACE_code : p >= x64_stubs.fpu_load ? PLACE_fpu : p >= x64_stubs.probe ? PLACE_memory
-         : p >= x64_stubs.call_regs ? PLACE_helper : PLACE_between;
+    return p >= t->blocks_start ? WHERE_code : p >= x64_stubs.fpu_load ? WHERE_fpu : p >= x64_stubs.probe ? WHERE_memory
+         : p >= x64_stubs.call_regs ? WHERE_helper : WHERE_between;
 }
 
 /*
@@ -45,17 +45,17 @@ static struct tcg_sample sample_of(struct tcg_env *env, uint64_t pc, uint64_t sp
 {
     const struct tcg *t = env->tcg;
     const uint64_t *below = (const uint64_t *)env;
-    struct tcg_sample s = { .pc = pc, .place = PLACE_between };
+    struct tcg_sample s = { .pc = pc, .place = WHERE_between };
     bool c = sp < (uint64_t)env && sp >= (uint64_t)env->stack_base && !in_cache(t, pc);
     if (in_cache(t, pc))
         s.place = stub_of(t, pc);
     else if (c && in_cache(t, below[-3]))
         s.place = stub_of(t, below[-3]);
-    if (s.place == PLACE_code)
+    if (s.place == WHERE_code)
         s.site = pc;
-    else if ((c || sp < (uint64_t)env) && s.place != PLACE_between && in_cache(t, below[-1]))
+    else if ((c || sp < (uint64_t)env) && s.place != WHERE_between && in_cache(t, below[-1]))
         s.site = below[-1];
-    s.helper = s.place == PLACE_helper && s.site ? x64_called_helper((const uint8_t *)s.site) : NULL;
+    s.helper = s.place == WHERE_helper && s.site ? x64_called_helper((const uint8_t *)s.site) : NULL;
     return s;
 }
 

@@ -77,9 +77,6 @@ void tcg_tb_insert_locked(struct tcg *t, struct tb *tb)
     __atomic_store_n(&t->n_by_code, t->n_by_code + 1, __ATOMIC_RELEASE);      /* faults of other vCPUs search without the lock */
     t->n.code_bytes += tb->code_size;
     t->n.guest_bytes += tb->len;
-    t->n.hot_blocks += tb->hot;
-    t->n.tight_loops += tb->tight != 0;
-    t->n.single_blocks += tb->one_insn;
     if (tb->one_insn)
         return;
     tb->valid = true;

@@ -404,6 +404,7 @@ void *tcg_slow_group(struct tcg_env *env, uint64_t va, uint64_t how)
     uint64_t tracked = mmu_tracked_pages(env->mmu);
     bool live = env->fpu_live;
     void *p = mmu_refill(env->mmu, va, span, access);
+    env->vcpu->n.slow_groups++;
     if (p)
         return p;
     tcg_fpu_save(env);

@@ -13,15 +13,15 @@
 #define TRIES 16
 #define SHOWN 8                               /* samples of a block that may be shown: its IR is wanted */
 
-const char *const tcg_place_name[N_PLACES] = {
-#define PLACE(name, what) #name,
-#include "tcg/places.def"
-#undef PLACE
+const char *const tcg_where_name[N_WHERES] = {
+#define WHERE(name, what) #name,
+#include "tcg/where.def"
+#undef WHERE
 };
-const char *const tcg_place_what[N_PLACES] = {
-#define PLACE(name, what) what,
-#include "tcg/places.def"
-#undef PLACE
+const char *const tcg_where_what[N_WHERES] = {
+#define WHERE(name, what) what,
+#include "tcg/where.def"
+#undef WHERE
 };
 
 static int arm(struct tcg_env *env)
@@ -85,18 +85,18 @@ void tcg_profile_stop(struct tcg *t)
 int tcg_profile_thread(struct tcg_env *env) { return env->tcg->profiling ? arm(env) : 0; }
 
 /* Nobody knows better: C code that the vCPU's thread has reached from where WHERE says. */
-static enum tcg_place inner(const struct tcg_env *env, enum tcg_place where)
+static enum tcg_where inner(const struct tcg_env *env, enum tcg_where where)
 {
     if (as_in_device())
-        return PLACE_device;
+        return WHERE_device;
     if (mmu_is_walking())
-        return PLACE_walk;
+        return WHERE_walk;
     if (env->translating)
-        return PLACE_translate;
-    return env->delivering ? PLACE_deliver : where;
+        return WHERE_translate;
+    return env->delivering ? WHERE_deliver : where;
 }
 
-static struct profile_slot *slot(struct tcg_profile *p, uint64_t at, uint32_t flush, enum tcg_place place)
+static struct profile_slot *slot(struct tcg_profile *p, uint64_t at, uint32_t flush, enum tcg_where place)
 {
     uint64_t h = (at ^ (uint64_t)place << 56 ^ (uint64_t)flush << 40) * 0x9e3779b97f4a7c15ull;
     for (unsigned i = 0; i < TRIES; i++) {
@@ -130,13 +130,13 @@ static void want_ir(struct tcg_env *env, struct tb *tb)
 }
 
 /* Time in a block, or in what was called at SITE in it. Its place says how the block was made. */
-static enum tcg_place add_block(struct tcg_env *env, const struct tcg_sample *s, enum tcg_place place)
+static enum tcg_where add_block(struct tcg_env *env, const struct tcg_sample *s, enum tcg_where place)
 {
     struct tb *tb = tcg_tb_by_code(env->tcg, (void *)s->site);
     if (!tb || !tb->n_points)
         return place;
-    if (place == PLACE_code)
-        place = tb->tight && s->site - (uint64_t)tb->code >= tb->tight ? PLACE_tight : tb->hot ? PLACE_hot : PLACE_code;
+    if (place == WHERE_code)
+        place = tb->tight && s->site - (uint64_t)tb->code >= tb->tight ? WHERE_tight : tb->hot ? WHERE_hot : WHERE_code;
     struct profile_slot *b = slot(env->profile, s->site, env->tcg->flush_count, place);
     if (b && !b->at) {
         b->in_block = true;
@@ -177,7 +177,7 @@ void tcg_profile_sample(struct tcg_env *env, const struct tcg_sample *s)
     struct tcg_profile *p = env->profile;
     if (!has_run(env))
         return;
-    enum tcg_place place = s->place == PLACE_code ? PLACE_code : inner(env, s->place);
+    enum tcg_where place = s->place == WHERE_code ? WHERE_code : inner(env, s->place);
     if (s->site)
         place = add_block(env, s, place);
     if (s->site != s->pc)

@@ -7,17 +7,17 @@
 #define TCG_PROFILE_H
 #include "tcg/tcg.h"
 
-enum tcg_place {
-#define PLACE(name, what) PLACE_##name,
-#include "tcg/places.def"
-#undef PLACE
-    N_PLACES
+enum tcg_where {
+#define WHERE(name, what) WHERE_##name,
+#include "tcg/where.def"
+#undef WHERE
+    N_WHERES
 };
-extern const char *const tcg_place_name[N_PLACES], *const tcg_place_what[N_PLACES];
+extern const char *const tcg_where_name[N_WHERES], *const tcg_where_what[N_WHERES];
 
 /* What the back end can tell. site: the address in a block where the thread was, or from where what runs was called; 0: none. helper: of
-   PLACE_helper. */
-struct tcg_sample { uint64_t pc, site; const void *helper; enum tcg_place place; };
+   WHERE_helper. */
+struct tcg_sample { uint64_t pc, site; const void *helper; enum tcg_where place; };
 
 #define PROFILE_SLOTS 32768
 #define PROFILE_HELPERS 256
@@ -35,7 +35,7 @@ struct profile_slot {
 struct tcg_profile {                   /* a vCPU's; written by its thread's signal handler, read as it stands */
     void *timer; bool armed;
     uint64_t first_ns, last_ns;        /* the thread's processor time at the first and at the last signal; 0: not known yet */
-    uint64_t place[N_PLACES], samples, lost;   /* lost: those without room among the slots */
+    uint64_t place[N_WHERES], samples, lost;   /* lost: those without room among the slots */
     uint64_t helper[PROFILE_HELPERS];          /* by number in the frontend's table; the last: others */
     struct profile_slot slot[PROFILE_SLOTS];
 };

@@ -47,7 +47,7 @@ struct tcg {
     struct ir_block *ir;             /* scratch of the translation under way */
     union counters n;
     struct tb_count *counts;         /* -d count */
-    void (*on_block)(const struct tb *);       /* each block of host code, when it has been made; one call at a time; or NULL */
+    void (*on_block)(const struct tb *);       /* each block of host code, when it has been made or copied; one call at a time; or NULL */
     bool profiling;                  /* profile.c */
     uint64_t keep_ir[4096];          /* while profiling: pcs of blocks whose IR is to be kept, as hot blocks' is: direct-mapped set */
     bool counting;                   /* all blocks made from now on count how often they run, without their host instructions */

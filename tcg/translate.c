@@ -217,6 +217,9 @@ static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned m
         keep_bytes(t, tb, &p);
         t->n.blocks++;
         t->n.block_insns += tb->n_guest;
+        t->n.hot_blocks += tb->hot;
+        t->n.tight_loops += tb->tight != 0;
+        t->n.single_blocks += tb->one_insn;
         if (unlikely(t->on_block != NULL) && !t->interp)
             t->on_block(tb);
         tcg_tb_insert(t, tb);

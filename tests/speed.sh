@@ -91,16 +91,18 @@ verdict jitdump $? "$(tail -n 1 "$work/dump.names") in $(wc -l <"$work/dump.name
 # ---- a boot ----
 
 need_guest
-accel=tcg,profile=on
+accel=tcg,profile=on real=$duet duet=$work/duet.sh
+printf '#!/bin/sh\necho $$ >"%s/pid"\nexec "%s" "$@"\n' "$work" "$real" >"$duet" && chmod +x "$duet"
 boot cloud 60 "quiet duet.nonet duet.run=hello.sh" -d speed,hot -D "$work/trace" -perfmap
 booted boot
+duet=$real
 json_of "$work/trace"
 
 none=
-for name in port_read port_write mmio cpuid rdmsr wrmsr cr3_writes invlpg exceptions page_faults interrupts blocks block_insns ir_ops code_bytes hot_blocks \
-    tight_loops single_blocks guest_bytes links relinks fpu_saves drop_written drop_hot left_site left_jmpi left_lookup left_poll unwound_fault \
-    unwound_single slow_accesses region_misses slow_copies tlb_refills shadow_misses walks region_fills root_switches root_new tracked_pages \
-    tracked_stores shadow_drops; do
+for name in port_read port_write mmio cpuid rdmsr wrmsr cr3_writes invlpg exceptions page_faults interrupts blocks block_insns ir_ops code_bytes \
+    hot_blocks tight_loops guest_bytes links relinks fpu_saves drop_written drop_hot left_site left_jmpi left_lookup left_poll unwound_fault \
+    unwound_apart slow_accesses region_misses slow_groups slow_copies tlb_refills shadow_misses walks region_fills root_switches \
+    root_new tracked_pages tracked_stores shadow_drops; do
     holds 'n > 0' n="$(value counters $name)" || none="$none $name"
 done
 [ -z "$none" ]
@@ -139,7 +141,7 @@ whole=$(awk '/^hot /{ n += s >= 4; s = 0 } /^(guest|IR|OPT|host):/{ s++ } END { 
 verdict hot/order $? "$shown blocks, $whole of them through all stages"
 
 # The map has the code of the first block that is shown with its code.
-map=$(ls -t /tmp/perf-*.map 2>/dev/null | head -n 1)
+map=/tmp/perf-$(cat "$work/pid").map
 cp "$map" "$work/perf.map" && rm -f "$map"
 first=$(sed -n '/^host:/{n;s/.*  0x\([0-9a-f]*\): .*/\1/p;q}' "$work/trace")
 grep -q "^$first [0-9a-f]* " "$work/perf.map" && ! grep -qvE '^[0-9a-f]+ [0-9a-f]+ [^ ]+$' "$work/perf.map" &&

@@ -71,7 +71,7 @@ static void say_guest(struct report *r, const struct tb *tb)
 
     say(r, "guest:\n");
     for (unsigned i = 0; i < tb->n_guest; i++) {
-        uint64_t pc = tb->guest[i].pc, linear = pc + tb->key.cs_base, ns = 0;
+        uint64_t pc = tcg_guest_pc(tb, i), linear = pc + tb->key.cs_base, ns = 0;
         unsigned len = tb->guest[i].len;
         for (unsigned k = 0; k < r->b->n_sites; k++)
             ns += r->b->sites[k].s.guest == linear ? r->b->sites[k].ns : 0;
@@ -133,7 +133,7 @@ void hot_each(struct vm *vm, unsigned most, void (*line)(void *opaque, const cha
     struct report r = { .vm = vm, .t = engine_tcg_last(), .line = line, .opaque = opaque };
     struct profile *p = profile_collect();
 
-    for (unsigned i = 0; p && i < N_PLACES; i++)
+    for (unsigned i = 0; p && i < N_WHERES; i++)
         r.total += (double)p->ns[i];
     if (!p || !r.total)
         say(&r, "hot: nothing was sampled (-accel tcg,profile=on; the monitor's profile on)\n");

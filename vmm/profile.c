@@ -130,7 +130,7 @@ static bool same_block(const struct profile_block *b, const struct profile_site 
     return b->key.pc == s->key.pc && b->key.mode == s->key.mode && b->key.cs_base == s->key.cs_base && b->phys == s->phys;
 }
 
-static bool is_code(unsigned place) { return place == PLACE_code || place == PLACE_hot || place == PLACE_tight; }
+static bool is_code(unsigned place) { return place == WHERE_code || place == WHERE_hot || place == WHERE_tight; }
 
 /* Blocks in the order of their sites: equal ones are neighbours. */
 static void block_add(struct profile *p, const struct profile_site *s)
@@ -222,7 +222,7 @@ struct profile *profile_collect(void)
             continue;
         p->samples += e->samples;
         p->lost += e->lost;
-        for (unsigned k = 0; k < N_PLACES; k++)
+        for (unsigned k = 0; k < N_WHERES; k++)
             p->ns[k] += (uint64_t)(weight(e) * (double)e->place[k]);
         for (unsigned k = 0; k < PROFILE_HELPERS; k++)
             if (e->helper[k])

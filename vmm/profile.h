@@ -16,7 +16,7 @@ struct profile_block {
 };
 
 struct profile {
-    uint64_t ns[N_PLACES], samples, lost;
+    uint64_t ns[N_WHERES], samples, lost;
     uint64_t user_ns, system_ns;                       /* of blocks with what they called, by the guest's privilege: ring 3, others */
     struct profile_name *helpers, *hosts, *guests;     /* by time, longest first: helpers, our functions, the guest's */
     unsigned n_helpers, n_hosts, n_guests;

@@ -107,7 +107,7 @@ static void put_names(struct taker *t, const char *section, const struct profile
 static double processor_ns(const struct profile *p)
 {
     double sum = 0;
-    for (unsigned i = 0; i < N_PLACES; i++)
+    for (unsigned i = 0; i < N_WHERES; i++)
         sum += (double)p->ns[i];
     return sum;
 }
@@ -117,8 +117,8 @@ static void put_shares(struct taker *t, const struct profile *p, double idle)
 {
     double all = MAX(processor_ns(p) + idle, 1.0);
 
-    for (unsigned i = 0; i < N_PLACES; i++)
-        put(t, "share", tcg_place_name[i], 100 * (double)p->ns[i] / all, "%", tcg_place_what[i]);
+    for (unsigned i = 0; i < N_WHERES; i++)
+        put(t, "share", tcg_where_name[i], 100 * (double)p->ns[i] / all, "%", tcg_where_what[i]);
     put(t, "share", "idle", 100 * idle / all, "%", "asleep: halted, and nothing to do");
     put(t, "guest", "user", 100 * (double)p->user_ns / all, "%", "of the time: the guest's ring 3, with the slow paths and helpers it calls");
     put(t, "guest", "system", 100 * (double)p->system_ns / all, "%", "... other rings");
