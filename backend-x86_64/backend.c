@@ -218,5 +218,5 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
 }
 
 const struct tcg_backend x64_backend = {
-    .name = "x86_64", .init = x64_init, .emit = x64_emit, .move = x64_move, .link = x64_link, .enter = x64_enter, .run_native = x64_run_native, .disas = x64_each_insn,
+    .name = "x86_64", .init = x64_init, .emit = x64_emit, .move = x64_move, .same = x64_same, .link = x64_link, .enter = x64_enter, .run_native = x64_run_native, .disas = x64_each_insn,
 };

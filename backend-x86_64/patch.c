@@ -51,7 +51,42 @@ int x64_move(struct tcg *t, const struct tb *from, struct tb *to)
         default: *(uint64_t *)at = (uint64_t)(uintptr_t)to;
         }
     }
-    for (unsigned n = 0; n < to->n_exits; n++)
+    for (unsigned n = 0; n < to->n_exits; n++) {
         x64_link(t, to, n, NULL);
+        if (to->exits[n].gen)
+            *(uint32_t *)(p + to->exits[n].gen) = 0;
+    }
     return 0;
+}
+
+/* b has places: byte for byte, but for distances to stubs, which lead to the same ones, and the blocks' own addresses. */
+bool x64_same(struct tcg *t, const struct tb *a, const struct tb *b)
+{
+    const uint8_t *pa = a->code - t->buf.rx_delta, *pb = b->code - t->buf.rx_delta;
+    if (a->code_size != b->code_size)
+        return false;
+    for (uint32_t off = 0, n = 0; off < a->code_size; off++) {
+        if (n == b->n_places || off != b->places[n] / PLACE_KINDS) {
+            if (pa[off] != pb[off])
+                return false;
+            continue;
+        }
+        switch (b->places[n++] % PLACE_KINDS) {
+        case PLACE_REL32:
+            if (pa + *(const int32_t *)(pa + off) != pb + *(const int32_t *)(pb + off))
+                return false;
+            off += 3;
+            break;
+        case PLACE_PC:
+            if (*(const uint64_t *)(pa + off) != *(const uint64_t *)(pb + off))
+                return false;
+            off += 7;
+            break;
+        default:
+            if (*(const uint64_t *)(pa + off) != (uint64_t)(uintptr_t)a || *(const uint64_t *)(pb + off) != (uint64_t)(uintptr_t)b)
+                return false;
+            off += 7;
+        }
+    }
+    return true;
 }

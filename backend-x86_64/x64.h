@@ -236,6 +236,7 @@ int x64_init(struct tcg *, const struct tcg_frontend *);
 extern struct x64_stubs x64_stubs;
 void x64_link(struct tcg *, struct tb *, unsigned n, struct tb *dest);
 int x64_move(struct tcg *, const struct tb *from, struct tb *to);
+bool x64_same(struct tcg *, const struct tb *a, const struct tb *b);
 void x64_native_encoding(struct code_buf *, const struct ir_native *, const struct x64_acc *, const struct x64_mem *m, unsigned rm);
 /* The mask and the elements of a masked access go to env; the FPU is the guest's. */
 void x64_lanes_to_env(struct code_buf *c, const struct ir_native *n);

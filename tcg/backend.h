@@ -21,6 +21,8 @@ struct tcg_backend {
     int (*emit)(struct tcg *, const struct ir_block *, struct tb *);
     /* TO is FROM at another pc (to->key; FROM has places): its code, and its exits' places in it, all unlinked. 0, or -ENOSPC. General registers only. */
     int (*move)(struct tcg *, const struct tb *from, struct tb *to);
+    /* Is A the code of B, both at the same pc and neither linked? */
+    bool (*same)(struct tcg *, const struct tb *a, const struct tb *b);
     /* Patch exit N of tb to go to dest (NULL: back to its unlinked stub). Safe while other threads run the code. */
     void (*link)(struct tcg *, struct tb *, unsigned n, struct tb *dest);
     /* Run translated code from CODE until it leaves; returns the tcg_exit reason (env->exit_info has the rest). */

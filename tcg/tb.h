@@ -63,6 +63,7 @@ struct tb {
     bool needs_flags;        /* flags at entry are read, or could be shown by a fault before they are redefined */
     bool valid, one_insn, uses_fpu;
     bool hot;                /* made with region descriptors */
+    bool learned;            /* check-moves: made with what was learned about a pc of it */
     uint8_t samples, turns;
     uint8_t *code; uint32_t code_size;          /* rx address */
     uint32_t tight;          /* offset of a loop's copy without checks (backend); 0 none */

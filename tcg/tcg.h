@@ -54,6 +54,7 @@ struct tcg {
     struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
     uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
     uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
+    bool check_moves;                /* stress: what tcg_move makes is compared with a translation */
     uint64_t random;                 /* stress: state of a random sequence, 0: none. Blocks of any length, exits unlinked, scratch registers in any order, looks at what is pending */
     uint64_t spoil_pc;               /* lock-step's own test: what is there is translated wrongly, in this form of it; 0: none */
     enum { SPOIL_ANY, SPOIL_BLOCK /* with others */, SPOIL_HOT /* in a hot block */, SPOIL_FLAGS /* flags from another block */ } spoil_form;

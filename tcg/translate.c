@@ -1,5 +1,6 @@
 /* One block from guest bytes to host code: frontend, passes, backend, registration. Stages are shown by -d in_asm, ir, opt, out_asm. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include "core/log.h"
 #include "core/ram.h"
@@ -79,6 +80,15 @@ static unsigned before_inner_loop(const struct tcg *t, const struct ir_block *ir
     return 0;
 }
 
+/* An access's way of being checked depends on what has been learned about its pc. */
+static bool learned(const struct tcg *t, const struct tb *tb)
+{
+    for (unsigned i = 0; i < tb->n_guest; i++)
+        if (tcg_is_tlb_only(t, tcg_guest_pc(tb, i)))
+            return true;
+    return false;
+}
+
 static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, struct tb *tb)
 {
     struct tcg *t = env->tcg;
@@ -106,6 +116,7 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
     t->n.ir_ops += ir->n;
     tb->key = *key;
     keep_guest(t, tb, ir);
+    tb->learned = t->check_moves && learned(t, tb);
     if (t->interp) {
         keep_ir(t, tb, ir);
         return 0;
@@ -234,6 +245,26 @@ static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned m
     }
 }
 
+/* -accel tcg,check-moves: the moved block TB, as it would be if it were translated. (A hot one is made of what is known about other blocks.) */
+static void check_moved(struct tcg_env *env, const struct tb *tb, unsigned max)
+{
+    struct tcg *t = env->tcg;
+    struct tb fresh = {0};
+    uint8_t *keep = t->buf.p;
+    size_t used = t->meta.used;
+    if (tb->hot || tb->learned)
+        return;
+    while (((uintptr_t)t->buf.p ^ (uintptr_t)tb->code) & 63)
+        t->buf.p++;
+    if (build(env, &tb->key, max, &fresh) == 0 && !fresh.learned && !(fresh.places && fresh.n_guest == tb->n_guest && t->be->same(t, tb, &fresh))) {
+        log_error("the block at 0x%llx, moved from 0x%llx, is not what is translated there", (unsigned long long)tb->key.pc, (unsigned long long)(tb->key.pc - tb->moved));
+        abort();
+    }
+    t->buf.p = keep;
+    t->meta.used = used;
+    t->n.moves_checked++;
+}
+
 /* The cache is full. The others may be in it. */
 static void make_room(struct tcg_env *env)
 {
@@ -254,11 +285,14 @@ static void make_room(struct tcg_env *env)
 /* May raise a fetch fault (unwinds). max 1 with one_insn: the block is not findable and runs once. FPU saved. */
 struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned max)
 {
+    struct tcg *t = env->tcg;
     struct tb *tb;
     int error = 0;
     tcg_translation_begin(env);
     while (!(tb = env->one_insn ? NULL : tcg_find(env, key)) && !(tb = tcg_move(env, key, max)) && !(tb = make(env, key, max, &error)))
         make_room(env);
+    if (unlikely(t->check_moves) && tb->moved)
+        check_moved(env, tb, max);
     tcg_translation_end(env);
     return tb;
 }

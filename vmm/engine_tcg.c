@@ -28,6 +28,7 @@ int engine_tcg_init(struct vm *vm, bool interp)
     if (!the_tcg)
         return -ENOMEM;
     the_tcg->max_insns = stress.one_insn ? 1 : the_tcg->max_insns;
+    the_tcg->check_moves = stress.check_moves;
     the_tcg->random = stress.seed * 0x9e3779b97f4a7c15ull;
     return 0;
 }

@@ -7,7 +7,7 @@
 
 struct tcg;
 /* Ways to make the translator's life hard, for tests (-accel tcg,...). Zeros: none. */
-struct tcg_stress { bool one_insn; unsigned cache_kib, tlb, seed; };
+struct tcg_stress { bool one_insn, check_moves; unsigned cache_kib, tlb, seed; };
 void engine_tcg_stress(const struct tcg_stress *);         /* before the engine's init */
 extern const struct engine tcg_engine, interp_engine;
 

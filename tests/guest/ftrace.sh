@@ -41,4 +41,4 @@ echo nop >current_tracer || exit 1
 touch /tmp/end
 wait
 echo "switched $seen"
-dmesg | grep -E 'BUG|stall|lockup|unstable|WARNING|Oops' | sed 's/^/kernel: /'
+dmesg | grep -E 'BUG|stall|lockup|unstable|WARNING|Oops' | grep -v rcu_cpu_stall_timeout | sed 's/^/kernel: /'
