@@ -77,6 +77,7 @@ function put_workload(w,    o, j, who, all) {
     put("workload", text(w))
     put("class", text(class_of[w]))
     put("guest", bits[w])
+    put("size", number(mode == "quick" ? quick[w] : full[w]))
     put("command", text(command[w]))
     put("faster", number(faster[w]))
     put("slower", number(slower[w]))
@@ -134,13 +135,13 @@ BEGIN { FS = "|"; split("native duet qemu kvm", order, " ") }
 /^#/ { next }
 FILENAME ~ /classes$/ { class_name[++n_classes] = $1; title[$1] = $2; goal[$1, "faster"] = $3; goal[$1, "slower"] = $4; within[$1] = $5; next }
 FILENAME ~ /workloads$/ {
-    name[++n_names] = $1; class_of[$1] = $2; bits[$1] = $3
+    name[++n_names] = $1; class_of[$1] = $2; bits[$1] = $3; quick[$1] = $5; full[$1] = $6
     command[$1] = $0
     for (i = 1; i <= 6; i++) sub(/^[^|]*\|/, "", command[$1])
     next
 }
 { split($0, f, " ") }
-f[1] == "fact" { key[++n_facts] = f[2]; sub(/^fact [^ ]* /, ""); fact[n_facts] = $0 }
+f[1] == "fact" { key[++n_facts] = f[2]; sub(/^fact [^ ]* /, ""); fact[n_facts] = $0; if (f[2] == "mode") mode = f[3] }
 f[1] == "time" { take_time(f[2], f[3], f[4], f[5], f[6], f[7], f[8]) }
 f[1] == "fail" { sub(/^fail [^ ]* [^ ]* [^ ]* /, ""); fail(f[2], f[3], f[4], $0); measured[f[2]] = 1 }
 f[1] == "density" { density[f[2]] = f[3] }
