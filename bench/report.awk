@@ -1,5 +1,5 @@
-# result.json from bench/classes, bench/workloads and the raw lines of bench/run (bench/machine.sh says what they are). One object a line:
-# bench/fields.awk reads it so.
+# result.json from bench/classes, bench/goals, bench/workloads and the raw lines of bench/run (bench/machine.sh says what they are). One object a
+# line: bench/fields.awk reads it so.
 function text(s) { gsub(/\\/, "\\\\", s); gsub(/"/, "\\\"", s); gsub(/[^ -~]/, "?", s); return "\"" s "\"" }
 function number(x) { return x == "" ? "null" : x ~ /^[0-9]+$/ ? x "" : sprintf("%.4f", x) }
 # An object's fields, one after the other; `item` and the end of the line by list().
@@ -105,6 +105,29 @@ function put_machine(b, who,    k) {
     push()
 }
 
+# What a row of bench/goals came to, if it was measured.
+function reached(which,    i, least_gain, f) {
+    if (which ~ /^memory/) return ratio(beyond[substr(which, 7), "duet"], beyond[substr(which, 7), "qemu"])
+    if (which ~ /^idle/) return idle[substr(which, 5), "duet"]
+    if (which == "density") return "integer" in class_density ? class_density["integer"] : ""
+    for (i = 1; i <= n_pairs; i++) {
+        split(pairs[i], f, "|")
+        if (f[2] == "duet" && (least_gain == "" || f[3] / f[4] < least_gain)) least_gain = f[3] / f[4]
+    }
+    return least_gain
+}
+function put_goal(row,    f, x) {
+    split(row, f, "|")
+    x = reached(f[1])
+    put("goal", text(f[1]))
+    put("title", text(f[2]))
+    put("value", number(x))
+    put("words", text(f[3]))
+    put("limit", number(f[4]))
+    put("met", verdict(x, f[4], f[3] == "at least"))
+    push()
+}
+
 function take_time(w, who, round, took_, sum_, busy_, host,    n, k) {
     n = ++runs[w, who]
     took[w, who, n] = took_
@@ -134,6 +157,7 @@ function check(w,    o, j, who) {
 BEGIN { FS = "|"; split("native duet qemu kvm", order, " ") }
 /^#/ { next }
 FILENAME ~ /classes$/ { class_name[++n_classes] = $1; title[$1] = $2; goal[$1, "faster"] = $3; goal[$1, "slower"] = $4; within[$1] = $5; next }
+FILENAME ~ /goals$/ { goals[++n_goals] = $0; next }
 FILENAME ~ /workloads$/ {
     name[++n_names] = $1; class_of[$1] = $2; bits[$1] = $3; quick[$1] = $5; full[$1] = $6
     command[$1] = $0
@@ -166,6 +190,8 @@ END {
     list("workloads")
     for (b = 64; b >= 32; b -= 32) for (o = 2; o <= 4; o++) put_machine(b, order[o])
     list("guests")
+    for (i = 1; i <= n_goals; i++) put_goal(goals[i])
+    list("goals")
     for (i = 1; i <= n_pairs; i++) {
         split(pairs[i], f, "|")
         put("scaling", text(f[1])); put("who", text(f[2])); put("one_ms", f[3]); put("two_ms", f[4]); put("gain", number(f[3] / f[4]))
