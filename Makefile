@@ -30,7 +30,7 @@ endif
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 
 # build/duet is the program of the last make, whatever its mode.
-all: $(B)/duet docs/instructions.md docs/cpu.md
+all: $(B)/duet docs/instructions.md docs/cpu.md docs/counters.md
 	@ln -sf $(MODE)/duet build/duet
 $(B)/duet: $(OBJ)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -48,10 +48,14 @@ docs/instructions.md: docs/instructions.awk frontend-x86/insns.def
 	@awk -f docs/instructions.awk frontend-x86/insns.def >$@.part && mv $@.part $@
 docs/cpu.md: docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def
 	@awk -f docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def >$@.part && mv $@.part $@
+docs/counters.md: docs/counters.awk core/counters.def tcg/places.def
+	@awk -f docs/counters.awk core/counters.def tcg/places.def >$@.part && mv $@.part $@
 
 # Everything that building and testing take, in one place; nothing is done when it is all there.
 PACKAGES = gcc make pkg-config libc6-dev libslirp-dev libffi-dev zlib1g-dev libcapstone-dev binutils \
 	qemu-system-x86 acpica-tools e2fsprogs cpio gzip busybox-static debootstrap expect lz4 chromium
+FUZZ_PACKAGES = clang libclang-rt-14-dev
+soak fuzz: PACKAGES += $(FUZZ_PACKAGES)
 deps:
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; export DEBIAN_FRONTEND=noninteractive; \
@@ -72,8 +76,8 @@ check: deps
 soak: deps
 	@$(MAKE) --no-print-directory all unit
 	@$(MAKE) --no-print-directory MODE=tsan build/tsan/duet unit
-	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress smp litmus rewrite tsan
-# libFuzzer on the decoder and on the whole processor (interpreter against translator); FUZZ_SECONDS for each. Wants clang.
+	@SOAK=1 SLOW=2 tests/run guests lockstep generated fuzz stress third smp litmus rewrite tsan
+# libFuzzer on the decoder and on the whole processor (interpreter, translator, kvm); FUZZ_SECONDS for each. Installs clang.
 fuzz: deps
 	@$(MAKE) --no-print-directory all unit
 	@tests/run fuzz

@@ -180,6 +180,15 @@ void x64_mov_ri(struct code_buf *c, unsigned d, uint64_t imm)
     }
 }
 
+void x64_mov_ri_place(struct code_buf *c, unsigned d, uint64_t imm, enum code_place kind)
+{
+    x64_touch(c, 1u << d);
+    x64_b(c, 0x48 | (d & 8) >> 3);
+    x64_b(c, 0xb8 | (d & 7));
+    x64_place(c, kind);
+    x64_q(c, imm);
+}
+
 void x64_mov_ri_size(struct code_buf *c, unsigned size, unsigned d, uint64_t imm)
 {
     if (size >= 4) {
@@ -300,19 +309,41 @@ void x64_jmp_m(struct code_buf *c, struct x64_mem m) { x64_rm(c, x64_wide(0xff, 
 void x64_jmp_r(struct code_buf *c, unsigned r) { x64_rr(c, x64_wide(0xff, 4, 0), 4, r); }
 void x64_call_r(struct code_buf *c, unsigned r) { x64_rr(c, x64_wide(0xff, 4, 0), 2, r); }
 
+void x64_place(struct code_buf *c, enum code_place kind)
+{
+    struct code_places *l = c->places;
+    if (l && l->n++ < CODE_MAX_PLACES) {
+        l->place[l->n - 1].at = c->p;
+        l->place[l->n - 1].kind = (uint8_t)kind;
+    }
+}
+
+void x64_rewind(struct code_buf *c, uint8_t *to)
+{
+    struct code_places *l = c->places;
+    c->p = to;
+    while (l && l->n && l->n <= CODE_MAX_PLACES && l->place[l->n - 1].at >= to)
+        l->n--;
+}
+
+static uint8_t *rel32(struct code_buf *c)
+{
+    x64_place(c, PLACE_REL32);
+    x64_d(c, 0);
+    return c->p - 4;
+}
+
 uint8_t *x64_jmp(struct code_buf *c)
 {
     x64_b(c, 0xe9);
-    x64_d(c, 0);
-    return c->p - 4;
+    return rel32(c);
 }
 
 uint8_t *x64_jcc(struct code_buf *c, unsigned cc)
 {
     x64_b(c, 0x0f);
     x64_b(c, 0x80 | cc);
-    x64_d(c, 0);
-    return c->p - 4;
+    return rel32(c);
 }
 
 static void rel_to(struct code_buf *c, uint8_t *at, const uint8_t *target)
@@ -327,6 +358,5 @@ void x64_jcc_to(struct code_buf *c, unsigned cc, const uint8_t *target) { rel_to
 void x64_call_to(struct code_buf *c, const uint8_t *target)
 {
     x64_b(c, 0xe8);
-    x64_d(c, 0);
-    rel_to(c, c->p - 4, target);
+    rel_to(c, rel32(c), target);
 }

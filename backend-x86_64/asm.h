@@ -55,6 +55,7 @@ void x64_mov_rm(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m)
 void x64_mov_mr(struct code_buf *c, unsigned size, struct x64_mem m, unsigned s);      /* store */
 void x64_mov_mi(struct code_buf *c, unsigned size, struct x64_mem m, int32_t imm);     /* size 8: sign-extended */
 void x64_mov_ri(struct code_buf *c, unsigned d, uint64_t imm);                         /* shortest; flags untouched */
+void x64_mov_ri_place(struct code_buf *c, unsigned d, uint64_t imm, enum code_place);  /* 64 bits, and noted as a place */
 void x64_mov_ri_size(struct code_buf *c, unsigned size, unsigned d, uint64_t imm);     /* size 1, 2 merge */
 void x64_lea(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m);
 void x64_alu_rr(struct code_buf *c, unsigned alu, unsigned size, unsigned d, unsigned s);
@@ -78,6 +79,9 @@ void x64_pop(struct code_buf *c, unsigned r);
 void x64_jmp_m(struct code_buf *c, struct x64_mem m);
 void x64_jmp_r(struct code_buf *c, unsigned r);
 void x64_call_r(struct code_buf *c, unsigned r);
+
+void x64_place(struct code_buf *c, enum code_place);                   /* the next bytes are one */
+void x64_rewind(struct code_buf *c, uint8_t *to);                      /* what was emitted from there on is given up */
 
 void x64_nops(struct code_buf *c, unsigned bytes);                     /* as few instructions as do nothing for so many bytes */
 static inline void x64_align(struct code_buf *c, unsigned to) { x64_nops(c, -(unsigned)(uintptr_t)c->p & (to - 1)); }

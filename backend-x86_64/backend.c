@@ -71,6 +71,7 @@ void x64_emit_insn(struct x64_ctx *x, uint32_t k)
 {
     x->k = k;
     x->in = &x->ir->insn[k];
+    x64_choose_order(x);
     x64_fl_before(x);
     lower_of(x->in->op)(x);
     x64_fl_after(x);
@@ -87,6 +88,22 @@ static void emit_body(struct x64_ctx *x)
     }
 }
 
+/* The places that a copy elsewhere would have other values in: not the distances inside the block. */
+static void keep_places(struct x64_ctx *x)
+{
+    struct code_places *l = x->c->places;
+    struct tb *tb = x->tb;
+    x->c->places = NULL;
+    if (!l || l->n > CODE_MAX_PLACES)
+        return;
+    tb->places = arena_alloc(&x->t->meta, sizeof(uint32_t) * (l->n + 1));
+    for (unsigned i = 0; i < l->n; i++) {
+        const uint8_t *at = l->place[i].at, *to = at + 4 + *(const int32_t *)at;
+        if (l->place[i].kind != PLACE_REL32 || to < x->start || to >= x->c->p)
+            tb->places[tb->n_places++] = (uint32_t)(at - x->start) * PLACE_KINDS + l->place[i].kind;
+    }
+}
+
 static void keep_meta(struct x64_ctx *x)
 {
     struct tb *tb = x->tb;
@@ -100,6 +117,7 @@ static void keep_meta(struct x64_ctx *x)
     tb->n_points = x->n_points;
     tb->points = arena_alloc(a, sizeof(struct tb_point) * x->n_points);
     memcpy(tb->points, x->points, sizeof(struct tb_point) * x->n_points);
+    keep_places(x);
 }
 
 /* -d count: the host instruction at this offset belongs to all stretches around it, unless it is there to count, or is padding, of which there is
@@ -116,16 +134,18 @@ static void count_insn(void *opaque, uint64_t off, const char *text)
         n->host += off >= n->from && off < n->to;
 }
 
+static bool wants_density(const struct tb *tb) { return log_on(LOG_COUNT) && log_in_range(tb->key.pc); }
+
 /* The block is complete: what its stretches are made of. */
 static void finish_counts(struct x64_ctx *x)
 {
-    if (!x->counts || x64_each_insn(x->start, x->tb->code_size, 0, count_insn, x) < 0)
+    if (!x->counts || (wants_density(x->tb) && x64_each_insn(x->start, x->tb->code_size, 0, count_insn, x) < 0))
         return;
     struct tb_count *last = x->counts;
     while (last->next)
         last = last->next;
     last->next = x->t->counts;
-    x->t->counts = x->counts;
+    __atomic_store_n(&x->t->counts, x->counts, __ATOMIC_RELEASE);       /* read meanwhile (engine_tcg_guest_insns) */
 }
 
 static void drop_counts(struct x64_ctx *x)
@@ -145,20 +165,23 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->ir = ir;
     x->tb = tb;
     x->s = &x64_stubs;
+    x->counting = wants_density(tb) || t->counting;
     if (x->c->p + 65536 > x->c->end)
         return -ENOSPC;
     while ((uintptr_t)x->c->p & 15)
         x64_b(x->c, 0xcc);
     x->start = x->c->p;
+    x->places.n = 0;
+    x->c->places = ir->movable && !x->counting ? &x->places : NULL;
     memset(x->owner_valid, 0, sizeof x->owner_valid);
     memset(x->loc_reg, NOREG, ir->n_temps);
     memset(x->loc_slot, -1, ir->n_temps);
     memset(x->label_at, 0, sizeof x->label_at);
     x->slots_used = 0;
+    x64_choose_order(x);
     x->locked = 0;
     x->n_ool = x->n_points = x->n_exits = x->n_label_fix = 0;
     x->overflow = false;
-    x->counting = log_on(LOG_COUNT) && log_in_range(tb->key.pc);
     x->counts = NULL;
     x->fs = FS_MEM;
     x->has_recipe = false;
@@ -167,8 +190,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->fpu_known = x->fpu_dropped = false;
     x->c->same = 0;
     find_last_uses(x);
-    if (tb->hot)
-        x64_find_groups(x);
+    x64_find_groups(x);
     tb->needs_flags = entry_needs_flags(ir);
     tb->code = x->start + x->c->rx_delta;
     tb->uses_fpu = ir->uses_fpu;
@@ -184,8 +206,9 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x64_loop_gate(x);
     emit_body(x);
     if (x->overflow || x->c->p > x->c->end) {
-        x->c->p = x->start;
+        x64_rewind(x->c, x->start);
         drop_counts(x);
+        x->c->places = NULL;
         return x->overflow ? -EOVERFLOW : -ENOSPC;
     }
     tb->code_size = (uint32_t)(x->c->p - x->start);
@@ -195,5 +218,5 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
 }
 
 const struct tcg_backend x64_backend = {
-    .name = "x86_64", .init = x64_init, .emit = x64_emit, .link = x64_link, .enter = x64_enter, .run_native = x64_run_native, .disas = x64_each_insn,
+    .name = "x86_64", .init = x64_init, .emit = x64_emit, .move = x64_move, .link = x64_link, .enter = x64_enter, .run_native = x64_run_native, .disas = x64_each_insn,
 };

@@ -2,6 +2,7 @@
  * Control: labels and branches inside a block, exits (tcg/tb.h), the jump-cache probe, helper calls. At labels flags are in env->flags.
  */
 #include <assert.h>
+#include <string.h>
 #include "backend-x86_64/x64.h"
 
 static void to_label(struct x64_ctx *x, uint8_t *at, uint32_t label)
@@ -137,7 +138,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
     e->link = (uint32_t)(link - x->start);
     e->stub = (uint32_t)(c->p - x->start);
     x64_patch_here(c, link);
-    x64_mov_ri(c, R10, (uint64_t)(uintptr_t)x->tb);
+    x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
     x64_mov_ri(c, RAX, e->n);
     x64_jmp_to(c, x->s->exit_site);
     if (stale) {
@@ -146,9 +147,12 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_mov_ri(c, R10, (uint64_t)(uintptr_t)x->tb);
+        x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
         x64_mov_ri(c, RAX, e->n);
-        x64_mov_ri(c, R11, to);
+        if (x->ir->movable)
+            x64_mov_ri_place(c, R11, to, PLACE_PC);
+        else
+            x64_mov_ri(c, R11, to);
         x64_jmp_to(c, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale);
     }
     if (pend) {
@@ -157,7 +161,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_mov_ri(c, R10, (uint64_t)(uintptr_t)x->tb);
+        x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
         x64_mov_ri(c, RAX, e->n);
         x64_jmp_to(c, x->s->exit_poll);
     }
@@ -261,20 +265,29 @@ static void jmpc_miss(struct x64_ctx *x, struct x64_ool *o)
     x64_jmp_to(c, x->s->exit_jmpi);
 }
 
-/* r11 = guest pc. The jump cache: tag and code at the same index of two arrays. */
+struct x64_mem x64_jump_cache(struct code_buf *c)
+{
+    struct x64_mem entry = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc)}, code = entry;
+    code.disp += 8;
+    x64_mov_rr(c, 8, R10, R11);
+    x64_shift_ri(c, X64_SHR, 8, R10, 12);
+    x64_alu_rr(c, X64_XOR, 4, R10, R11);
+    x64_movx_rr(c, false, 4, 2, R10, R10);
+    x64_alu_rr(c, X64_ADD, 4, R10, R10);           /* 16 bytes an entry */
+    x64_alu_rr(c, X64_XOR, 8, RAX, R11);
+    x64_alu_mr(c, X64_CMP, 8, entry, RAX);
+    return code;
+}
+_Static_assert(TCG_JC_BITS == 16, "the index is cut to two bytes");
+
+/* r11 = guest pc. */
 static void jump_cache(struct x64_ctx *x)
 {
     struct code_buf *c = x->c;
     struct x64_mem salt = ENV_AT(salt);
-    struct x64_mem tag = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_tag)}, code = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_code)};
     salt.disp += x->tb->key.pc >> 63 ? 8 : 0;
     x64_mov_rm(c, 8, RAX, salt);
-    x64_mov_rr(c, 8, R10, R11);
-    x64_shift_ri(c, X64_SHR, 8, R10, 12);
-    x64_alu_rr(c, X64_XOR, 4, R10, R11);
-    x64_alu_ri(c, X64_AND, 4, R10, (1 << TCG_JC_BITS) - 1);
-    x64_alu_rr(c, X64_XOR, 8, RAX, R11);
-    x64_alu_mr(c, X64_CMP, 8, tag, RAX);
+    struct x64_mem code = x64_jump_cache(c);
     uint8_t *miss = x64_jcc(c, CC_NE);
     x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
     uint8_t *polled = x64_jcc(c, CC_NE);
@@ -357,6 +370,17 @@ void x64_emit_ctl(struct x64_ctx *x)
 }
 
 /* Arguments go through env->args: the argument registers of the C ABI hold guest registers until the stub has saved them. */
+/* The helper of the call that returns to RET, or NULL: the load of r10 before it, as x64_emit_call makes it. */
+const void *x64_called_helper(const uint8_t *ret)
+{
+    uint64_t fn = 0;
+    if (ret[-5] == 0xe8 && ret[-15] == 0x49 && ret[-14] == 0xba)
+        memcpy(&fn, ret - 13, 8);
+    else if (ret[-5] == 0xe8 && ret[-11] == 0x41 && ret[-10] == 0xba)
+        memcpy(&fn, ret - 9, 4);
+    return (const void *)(uintptr_t)fn;
+}
+
 void x64_emit_call(struct x64_ctx *x)
 {
     const struct ir_insn *in = x->in;

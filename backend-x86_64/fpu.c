@@ -72,6 +72,7 @@ void tcg_fpu_save(struct tcg_env *env)
     if (!env->fpu_live)
         return;
     env->fpu_live = 0;
+    env->vcpu->n.fpu_saves++;
     __asm__ volatile("xsave64 (%0)\n\tfninit\n\tvzeroupper\n\tldmxcsr %1" : : "r"(area(env)), "m"(mxcsr), "a"(components(env)), "d"(0) : "memory");
     x64_x87_show(env, 0, 0);
 }

@@ -1,17 +1,17 @@
 /*
- * Several accesses off one base share one check (hot blocks only). A group is a leader, which checks that 64 bytes around all of the
+ * Several accesses off one base share one check. A group is a leader, which checks that 64 bytes around all of the
  * group's addresses lie in its region descriptor, and members, which then use the descriptor's addend without a check; addresses are compared
  * symbolically (a register plus what LEA by constants has added to it, an index register that has not changed).
  *
  * Why this is exact: between the check and a member's use nothing may change what the descriptor stands for. Helper calls, labels and accesses that
  * would refill the same descriptor close a group. Another access's slow path may make a page tracked (a page-table walk), after which a
  * member's store must be noticed: such a slow path begins its instruction anew instead of going on (restart), so it must be the first
- * access of its instruction, or it closes all groups. A leader whose check fails for good (MMIO, end of a region, a fault) has its instruction
- * run alone and by the TLB: so leaders, too, are first accesses.
+ * access of its instruction, or it closes all groups. A leader whose check fails for good (MMIO, end of a region or page, a fault) has its instruction
+ * and what follows run in a block without groups: so leaders, too, are first accesses.
  */
 #include "backend-x86_64/x64.h"
 
-#define OPEN 4
+#define OPEN ARRAY_SIZE(((struct tcg_env *)0)->group_addend)
 #define MEMBERS 24
 
 struct open_group {
@@ -60,7 +60,7 @@ unsigned x64_mem_kind(const struct x64_ctx *x, const struct ir_insn *in)
 static unsigned access_size(const struct x64_ctx *x, const struct ir_insn *in) { return in->op == IR_native ? x->ir->natives[in->imm].mem_size : in->size; }
 
 /* The group is complete: one with a single access is none. */
-static void close_group(struct x64_ctx *x, struct open_group *g)
+static void close_group(struct x64_ctx *x, struct open_group *g, unsigned slot)
 {
     if (g->used && g->members > 1) {
         struct x64_group *l = &x->group[g->member[0]];
@@ -68,8 +68,9 @@ static void close_group(struct x64_ctx *x, struct open_group *g)
         l->lo = (int16_t)(g->lo - g->leader_off);
         l->span = (uint8_t)(g->hi - g->lo);
         l->store = g->store;
+        l->slot = (uint8_t)slot;
         for (unsigned i = 1; i < g->members; i++)
-            x->group[g->member[i]] = (struct x64_group){.role = GROUP_MEMBER, .store = g->store};
+            x->group[g->member[i]] = (struct x64_group){.role = GROUP_MEMBER, .store = g->store, .slot = (uint8_t)slot};
     }
     g->used = false;
 }
@@ -77,7 +78,7 @@ static void close_group(struct x64_ctx *x, struct open_group *g)
 static void close_all(struct x64_ctx *x, struct walk *w)
 {
     for (unsigned i = 0; i < OPEN; i++)
-        close_group(x, &w->open[i]);
+        close_group(x, &w->open[i], i);
 }
 
 static bool plain_reg(ir_ref r) { return ir_is_global(r) && x64_contract[r] != NOREG; }
@@ -113,7 +114,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
             if (kind != NM_READ && !g->store) {
                 for (unsigned j = 0; j < OPEN; j++)            /* it now stands on the descriptor for stores alone */
                     if (j != i && w->open[j].used && w->open[j].slot == slot)
-                        close_group(x, &w->open[j]);
+                        close_group(x, &w->open[j], j);
                 g->store = true;
                 g->slot = (uint8_t)slot;
             }
@@ -125,7 +126,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
     bool stores_open = false;           /* a group that stands on the descriptor for stores of this base */
     for (unsigned i = 0; i < OPEN; i++) {
         if (w->open[i].used && use >= 0 && w->open[i].slot == slot)
-            close_group(x, &w->open[i]);
+            close_group(x, &w->open[i], i);
         if (use >= 0 && w->open[i].slot + (unsigned)TCG_REGIONS == slot)
             w->open[i].loads_only = true;
         stores_open |= w->open[i].used && w->open[i].slot == slot + (unsigned)TCG_REGIONS;
@@ -135,7 +136,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
     x->group[k].restart = first;
     if (!groupable || !first)
         return;
-    close_group(x, free_one);
+    close_group(x, free_one, (unsigned)(free_one - w->open));
     *free_one = (struct open_group){.used = true, .slot = (uint8_t)slot, .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
                                     .index_ver = in->index == IR_NONE ? 0 : w->ver[in->index], .index_off = in->index == IR_NONE ? 0 : w->off[in->index],
                                     .lo = off, .hi = off + (int64_t)size, .leader_off = off, .member = {k}, .members = 1, .store = kind != NM_READ, .loads_only = stores_open};
@@ -187,6 +188,8 @@ void x64_find_groups(struct x64_ctx *x)
         const struct ir_insn *in = &x->ir->insn[k];
         unsigned attr = ir_opinfo[in->op].attr, kind = x64_mem_kind(x, in);
         x->group[k] = (struct x64_group){0};
+        if (x->tb->one_insn || x->tb->key.mode & TB_APART)
+            continue;
         if (in->gi != w.gi) {
             w.gi = in->gi;
             w.seen_access = false;

@@ -519,7 +519,7 @@ void x64_emit_loop(struct x64_ctx *x, struct tb_exit *e)
             x->tb->tight = (uint32_t)(at - x->start);
             return;
         }
-        x->c->p = at;
+        x64_rewind(x->c, at);
         x->n_points = points;
         x->n_exits = exits;
         x->n_recipes = recipes;

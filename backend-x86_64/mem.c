@@ -43,7 +43,7 @@ bool x64_is_member(const struct x64_ctx *x)
 {
     if (x->loop.on && x->loop.of[x->k] < LOOP_CHECKED)
         return true;
-    return x->tb->hot && x->group[x->k].role == GROUP_MEMBER;
+    return x->group[x->k].role == GROUP_MEMBER;
 }
 
 void x64_mem_prepare(struct x64_ctx *x)
@@ -199,7 +199,7 @@ static void slow_path(struct x64_ctx *x, struct x64_ool *o)
         x64_lanes_to_env(c, &x->ir->natives[o->in->imm]);
     x64_mov_ri(c, R10, o->size | (uint32_t)o->kind << 8 | (uint32_t)o->region << 16 | (strict(x, o->in) ? 1u << 24 : 0) | (masked(x, o->in) ? 1u << 25 : 0) |
                (uint32_t)o->restart << 30);
-    x64_call_to(c, x->s->probe[0]);
+    x64_call_to(c, x->s->probe);
     x->in = o->in;
     x64_point_at(x, c->p, o->fl, o->recipe);
     uint8_t *bounce = NULL;
@@ -243,13 +243,31 @@ static void leader_path(struct x64_ctx *x, struct x64_ool *o)
     if (x->ir->mem_bank)
         region_from_tlb(x, o, o->kind == NM_READ ? offsetof(struct tlb_entry, tag_r) : offsetof(struct tlb_entry, tag_w), o->resume);
     x64_mov_ri(c, R10, o->size | (uint32_t)o->kind << 8 | (uint32_t)o->region << 16 | 1u << 31);
-    x64_call_to(c, x->s->probe[0]);
+    x64_call_to(c, x->s->probe);
     x->in = o->in;
     x64_point_at(x, c->p, o->fl, o->recipe);
     x64_jmp_to(c, o->resume);
 }
 
-/* The descriptor for this insn's accesses: 1 + number, or 0 when the TLB serves better. */
+static unsigned tag_of(unsigned kind) { return kind == NM_READ ? offsetof(struct tlb_entry, tag_r) : offsetof(struct tlb_entry, tag_w); }
+
+/* rax = address -> rax = offset in the page, r10 = the page's host address. Returns the branch that a miss takes: then r10 is the TLB entry. */
+static uint8_t *tlb_check(struct x64_ctx *x, unsigned kind, unsigned size)
+{
+    struct code_buf *c = x->c;
+    x64_mov_rr(c, 8, R10, RAX);
+    x64_shift_ri(c, X64_SHR, 8, R10, PAGE_BITS - 5);
+    x64_alu_ri(c, X64_AND, 4, R10, (TLB_ENTRIES - 1) << 5);
+    x64_alu_rm(c, X64_ADD, 8, R10, ENV_AT(tlb));
+    x64_alu_rm(c, X64_XOR, 8, RAX, x64_at(R10, (int32_t)tag_of(kind)));
+    x64_alu_ri(c, X64_CMP, 8, RAX, (int32_t)(PAGE_SIZE - size));
+    uint8_t *miss = x64_jcc(c, CC_A);
+    x64_mov_rm(c, 8, R10, x64_at(R10, offsetof(struct tlb_entry, host)));
+    return miss;
+}
+
+/* The descriptor for this insn's accesses: 1 + number, or 0 when the TLB serves better. In a block that is not hot there are none: the misses of code
+   that runs a few times are too many. */
 static unsigned region_of(struct x64_ctx *x, unsigned size, unsigned kind)
 {
     const struct ir_insn *in = x->in;
@@ -269,7 +287,15 @@ void x64_addend(struct x64_ctx *x, unsigned of, struct x64_mem from)
     x->addend_of = (uint8_t)of;
 }
 
-/* The host operand of an access whose address needs no check: r10 = addend. */
+static struct x64_mem group_addend(unsigned slot)
+{
+    struct x64_mem m = ENV_AT(group_addend);
+    m.disp += (int32_t)(8 * slot);
+    return m;
+}
+
+/* The host operand of an access whose address needs no check: r10 = addend. region 0: the group's own. */
+#define COLD_ADDEND 0x60
 static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
 {
     const struct ir_insn *in = x->in;
@@ -278,8 +304,52 @@ static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
         m = (struct x64_mem){x64_contract[in->base], R10, 0, in->disp};
     else
         x64_lea(x->c, 8, RAX, (struct x64_mem){x64_contract[in->base], x64_contract[in->index], in->scale, in->disp});
-    x64_addend(x, region, x64_region_field(region, offsetof(struct mem_region, addend)));
+    unsigned slot = x->group[x->k].slot;
+    if (region)
+        x64_addend(x, region, x64_region_field(region, offsetof(struct mem_region, addend)));
+    else
+        x64_addend(x, COLD_ADDEND + slot, group_addend(slot));
     return m;
+}
+
+/* A leader's probe in a block that is not hot failed: likewise, with the TLB. */
+static void cold_leader_path(struct x64_ctx *x, struct x64_ool *o)
+{
+    struct code_buf *c = x->c;
+    x64_patch_here(c, o->from);
+    x64_lea(c, 8, RAX, o->addr);
+    x64_mov_ri(c, R10, TCG_GROUP(o->size, o->kind & 3u, o->kind >> 2, o->below, o->own));
+    x64_call_to(c, x->s->probe_group);
+    x->in = o->in;
+    x64_point_at(x, c->p, o->fl, o->recipe);
+    x64_mov_rr(c, 8, R10, RAX);
+    x64_jmp_to(c, o->resume);
+}
+
+static struct x64_mem lowest(struct x64_ctx *x)
+{
+    const struct ir_insn *in = x->in;
+    return (struct x64_mem){x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp + x->group[x->k].lo};
+}
+
+/* In a block that is not hot a leader asks the TLB, and leaves the page's addend to its members. */
+static void cold_leader(struct x64_ctx *x, unsigned kind, unsigned size)
+{
+    struct code_buf *c = x->c;
+    const struct x64_group *g = &x->group[x->k];
+    unsigned all = g->store ? NM_RW : kind;
+    struct x64_ool o = {.emit = cold_leader_path, .in = x->in, .kind = (uint8_t)(all | kind << 2), .size = g->span, .own = (uint8_t)size, .below = (uint8_t)-g->lo, .fl = (uint8_t)x64_fl_where(x),
+                        .recipe = (uint8_t)(x->n_recipes - 1), .addr = lowest(x)};
+    x64_lea(c, 8, RAX, o.addr);
+    o.from = tlb_check(x, all, g->span);
+    x64_alu_rr(c, X64_ADD, 8, R10, RAX);
+    o.resume = c->p;                               /* r10 = host address of the lowest */
+    x64_lea(c, 8, RAX, o.addr);
+    x64_alu_rr(c, X64_SUB, 8, R10, RAX);
+    x64_mov_mr(c, 8, group_addend(g->slot), R10);
+    x->c->same |= BIT(R10);
+    x->addend_of = (uint8_t)(COLD_ADDEND + g->slot);
+    *x64_ool(x, cold_leader_path) = o;
 }
 
 /* In a loop's tight copy, a leader's check that fails is made again by the ordinary code. */
@@ -287,7 +357,7 @@ static void leader_check(struct x64_ctx *x, unsigned region, unsigned kind)
 {
     const struct ir_insn *in = x->in;
     struct code_buf *c = x->c;
-    struct x64_mem low = {x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp + x->group[x->k].lo};
+    struct x64_mem low = lowest(x);
     struct x64_ool o = {.emit = leader_path, .in = in, .kind = (uint8_t)kind, .size = x->group[x->k].span, .region = (uint8_t)region, .fl = (uint8_t)x64_fl_where(x),
                         .recipe = (uint8_t)(x->n_recipes - 1), .resume = c->p, .addr = x64_region_field(region, 0)};
     x64_lea(c, 8, R10, low);
@@ -327,16 +397,8 @@ static struct x64_mem region_probe(struct x64_ctx *x, struct x64_ool *o)
 
 static struct x64_mem tlb_probe(struct x64_ctx *x, struct x64_ool *o)
 {
-    struct code_buf *c = x->c;
     address(x, RAX);
-    x64_mov_rr(c, 8, R10, RAX);
-    x64_shift_ri(c, X64_SHR, 8, R10, PAGE_BITS - 5);
-    x64_alu_ri(c, X64_AND, 4, R10, (TLB_ENTRIES - 1) << 5);
-    x64_alu_rm(c, X64_ADD, 8, R10, ENV_AT(tlb));
-    x64_alu_rm(c, X64_XOR, 8, RAX, x64_at(R10, o->tag));
-    x64_alu_ri(c, X64_CMP, 8, RAX, (int32_t)(PAGE_SIZE - o->size));
-    o->from = x64_jcc(c, CC_A);
-    x64_mov_rm(c, 8, R10, x64_at(R10, offsetof(struct tlb_entry, host)));
+    o->from = tlb_check(x, o->kind, o->size);
     return (struct x64_mem){RAX, R10, 0, 0};
 }
 
@@ -346,9 +408,9 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
     struct x64_ool o = {.emit = slow_path, .in = x->in, .access = access, .acc = *acc, .size = (uint8_t)size, .kind = (uint8_t)kind,
                         .tag = kind == NM_READ ? offsetof(struct tlb_entry, tag_r) : offsetof(struct tlb_entry, tag_w),
                         .fl = (uint8_t)x64_fl_where(x), .recipe = (uint8_t)(x->n_recipes - 1), .region = (uint8_t)region_of(x, size, kind)};
-    struct x64_group *g = x->tb->hot ? &x->group[x->k] : NULL;
+    struct x64_group *g = &x->group[x->k];
     bool streams = x->loop.on && x->loop.of[x->k] < LOOP_CHECKED;
-    bool grouped = g && o.region && g->role != GROUP_NONE, leads = grouped && g->role == GROUP_LEADER && !streams;
+    bool grouped = (o.region || !x->tb->hot) && g->role != GROUP_NONE, leads = grouped && g->role == GROUP_LEADER && !streams;
     struct x64_mem m;
     if (x->tb->hot && !x->loop.on)
         x64_twin_note(x);
@@ -356,11 +418,13 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
         grouped = true;
         m = x64_loop_operand(x);
     } else if (grouped) {
-        if (leads)
+        if (leads && o.region)
             leader_check(x, o.region, g->store ? NM_RW : kind);
+        else if (leads)
+            cold_leader(x, kind, size);
         m = unchecked(x, o.region);
     } else {
-        o.restart = g && g->restart;
+        o.restart = g->restart;
         m = o.region ? region_probe(x, &o) : tlb_probe(x, &o);
         if (x->loop.on)
             x64_loop_miss(x, o.from);

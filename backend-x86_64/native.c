@@ -86,9 +86,11 @@ static void fpu_load_path(struct x64_ctx *x, struct x64_ool *o)
     x64_jmp_to(x->c, o->resume);
 }
 
-/* The FPU becomes the guest's. EFLAGS must be free to lose. */
+/* The FPU becomes the guest's. EFLAGS must be free to lose. Loading it costs rax and r10, too. */
 void x64_fpu_check(struct x64_ctx *x)
 {
+    x64_evict(x, RAX, BIT(RAX) | BIT(R10));
+    x64_evict(x, R10, BIT(RAX) | BIT(R10));
     x64_alu_mi(x->c, X64_CMP, 4, ENV_AT(fpu_live), 0);
     uint8_t *miss = x64_jcc(x->c, CC_E);
     struct x64_ool *o = x64_ool(x, fpu_load_path);

@@ -1,4 +1,6 @@
-/* Linking blocks by rewriting rel32s (tcg/tb.h describes an exit's code). General registers only: called between blocks. */
+/* Linking blocks by rewriting rel32s (tcg/tb.h describes an exit's code), and copying one to run at another pc. General registers only: called between
+   blocks. */
+#include <errno.h>
 #include "backend-x86_64/x64.h"
 
 void x64_link(struct tcg *t, struct tb *tb, unsigned n, struct tb *dest)
@@ -25,4 +27,31 @@ void x64_link(struct tcg *t, struct tb *tb, unsigned n, struct tb *dest)
             first = to;
         x64_set_rel32(rw + e->patch, first);
     }
+}
+
+static void copy_bytes(uint8_t *to, const uint8_t *from, size_t n) { __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); }
+
+/* At the same place in a line of the cache: what was aligned still is. The exits are as they were before they were linked. */
+int x64_move(struct tcg *t, const struct tb *from, struct tb *to)
+{
+    struct code_buf *c = &t->buf;
+    const uint8_t *old = from->code - c->rx_delta;
+    uint8_t *p = c->p + (((uintptr_t)old - (uintptr_t)c->p) & 63);
+    if (p + from->code_size + 65536 > c->end)
+        return -ENOSPC;
+    copy_bytes(p, old, from->code_size);
+    c->p = p + from->code_size;
+    to->code = p + c->rx_delta;
+    to->code_size = from->code_size;
+    for (unsigned i = 0; i < from->n_places; i++) {
+        uint8_t *at = p + from->places[i] / PLACE_KINDS;
+        switch (from->places[i] % PLACE_KINDS) {
+        case PLACE_REL32: *(int32_t *)at -= (int32_t)(p - old); break;
+        case PLACE_PC: *(uint64_t *)at += to->key.pc - from->key.pc; break;
+        default: *(uint64_t *)at = (uint64_t)(uintptr_t)to;
+        }
+    }
+    for (unsigned n = 0; n < to->n_exits; n++)
+        x64_link(t, to, n, NULL);
+    return 0;
 }

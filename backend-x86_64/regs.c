@@ -5,7 +5,12 @@
 #include <assert.h>
 #include "backend-x86_64/x64.h"
 
-static const uint8_t scratch_order[X64_N_SCRATCH] = {R11, R10, RAX};      /* rax last: flags, mul, cmpxchg want it */
+/* rax last: flags, mul, cmpxchg want it. The others are for the stress switch random=. */
+static const uint8_t scratch_orders[6][X64_N_SCRATCH] = {
+    {R11, R10, RAX}, {R10, R11, RAX}, {R11, RAX, R10}, {R10, RAX, R11}, {RAX, R11, R10}, {RAX, R10, R11},
+};
+
+void x64_choose_order(struct x64_ctx *x) { x->order = scratch_orders[unlikely(x->t->random) ? tcg_random(x->t, ARRAY_SIZE(scratch_orders)) : 0]; }
 
 static bool is_scratch(unsigned r) { return r == RAX || r == R10 || r == R11; }
 
@@ -84,7 +89,7 @@ void x64_evict(struct x64_ctx *x, unsigned reg, uint16_t avoid)
     if (!x->owner_valid[reg])
         return;
     for (unsigned i = 0; i < X64_N_SCRATCH; i++) {
-        unsigned r = scratch_order[i];
+        unsigned r = x->order[i];
         if (r != reg && !x->owner_valid[r] && !((x->locked | avoid) & BIT(r))) {
             unsigned t = x->owner[reg];
             x64_mov_rr(x->c, 8, r, reg);
@@ -108,7 +113,7 @@ void x64_claim(struct x64_ctx *x, unsigned reg)
 unsigned x64_take_scratch(struct x64_ctx *x)
 {
     for (unsigned i = 0; i < X64_N_SCRATCH; i++) {
-        unsigned r = scratch_order[i];
+        unsigned r = x->order[i];
         if (!x->owner_valid[r] && !(x->locked & BIT(r))) {
             x->locked |= BIT(r);
             return r;
@@ -116,7 +121,7 @@ unsigned x64_take_scratch(struct x64_ctx *x)
     }
     int best = -1;
     for (unsigned i = 0; i < X64_N_SCRATCH; i++) {
-        unsigned r = scratch_order[i];
+        unsigned r = x->order[i];
         if (!(x->locked & BIT(r)) && (best < 0 || x->last_use[x->owner[r]] > x->last_use[x->owner[(unsigned)best]]))
             best = (int)r;
     }
@@ -129,7 +134,9 @@ unsigned x64_take_scratch(struct x64_ctx *x)
 void x64_load(struct x64_ctx *x, unsigned size, unsigned reg, ir_ref r)
 {
     struct x64_val v = x64_val(x, r);
-    if (v.kind == V_IMM)
+    if (v.kind == V_IMM && size == 8 && ir_is_const_pc(x->ir, r))
+        x64_mov_ri_place(x->c, reg, (uint64_t)v.imm, PLACE_PC);
+    else if (v.kind == V_IMM)
         x64_mov_ri(x->c, reg, (uint64_t)v.imm & size_mask(size));
     else if (v.kind == V_REG)
         x64_mov_rr(x->c, size == 8 ? 8 : 4, reg, v.reg);
@@ -194,7 +201,7 @@ void x64_free_dead(struct x64_ctx *x)
 {
     x->locked = 0;
     for (unsigned i = 0; i < X64_N_SCRATCH; i++) {
-        unsigned r = scratch_order[i];
+        unsigned r = x->order[i];
         if (x->owner_valid[r] && x->last_use[x->owner[r]] <= x->k)
             drop_reg(x, r);
     }

@@ -108,14 +108,9 @@ static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s)
     x64_mov_rm(c, 8, RAX, salt);
     x64_test_rr(c, 8, R11, R11);
     x64_rm(c, x64_wide(0x48, 8, 1), RAX, high);    /* cmovs */
-    x64_mov_rr(c, 8, R10, R11);
-    x64_shift_ri(c, X64_SHR, 8, R10, 12);
-    x64_alu_rr(c, X64_XOR, 4, R10, R11);
-    x64_alu_ri(c, X64_AND, 4, R10, (1 << TCG_JC_BITS) - 1);
-    x64_alu_rr(c, X64_XOR, 8, RAX, R11);
-    x64_alu_mr(c, X64_CMP, 8, (struct x64_mem){RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_tag)}, RAX);
+    struct x64_mem code = x64_jump_cache(c);
     uint8_t *miss = x64_jcc(c, CC_NE);
-    x64_jmp_m(c, (struct x64_mem){RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc_code)});
+    x64_jmp_m(c, code);
     x64_patch_here(c, miss);
     emit_exit(c, s, TCG_EXIT_SITE);
 }
@@ -190,19 +185,26 @@ static uint8_t *emit_call_stub(struct code_buf *c, bool save_fpu)
     return at;
 }
 
-static void emit_memory_stubs(struct code_buf *c, struct x64_stubs *s)
+/* rax = va, r10 = what the function wants to know of it -> rax; keeps r11 */
+static uint8_t *emit_probe_stub(struct code_buf *c, void *(*slow)(struct tcg_env *, uint64_t va, uint64_t how))
 {
-    s->probe[0] = c->p;                            /* rax = va, r10 = size | kind << 8 -> rax; keeps r11 */
+    uint8_t *at = c->p;
     x64_mov_mr(c, 8, ENVB(slow_va, 8), RAX);
     x64_mov_mr(c, 8, ENVB(saved_r11, 8), R11);
     enter_c(c);
     x64_lea(c, 8, RDI, x64_at(RSP, 16));
     x64_mov_rm(c, 8, RSI, ENVB(slow_va, 16));
     x64_mov_rr(c, 4, RDX, R10);
-    call_abs(c, (const void *)tcg_slow_probe);
+    call_abs(c, (const void *)slow);
     x64_mov_rm(c, 8, R11, ENVB(saved_r11, 16));
     leave_c(c, false);
+    return at;
+}
 
+static void emit_memory_stubs(struct code_buf *c, struct x64_stubs *s)
+{
+    s->probe = emit_probe_stub(c, tcg_slow_probe);
+    s->probe_group = emit_probe_stub(c, tcg_slow_group);
     s->commit = c->p;
     x64_mov_mr(c, 8, ENVB(saved_r11, 8), R11);
     enter_c(c);

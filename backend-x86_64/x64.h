@@ -29,7 +29,8 @@ extern uint8_t x64_contract[IR_MAX_GLOBALS];
 struct x64_stubs {                     /* rw addresses in the code cache */
     uint8_t *enter, *leave, *exit_site, *exit_stale, *exit_lookup, *exit_reason, *exit_jmpi, *exit_poll, *fault_return;
     uint8_t *call_regs, *call_c;       /* helper in r10, arguments in env->args */
-    uint8_t *probe[3];                 /* slow path: address in rax, size | write<<8 in r10d -> rax host address or 0 (bounce in use) */
+    uint8_t *probe;                    /* slow path: address in rax, size | write<<8 in r10d -> rax host address or 0 (bounce in use) */
+    uint8_t *probe_group;              /* lowest address in rax, tcg_slow_group's HOW in r10d -> rax its host address */
     uint8_t *commit;                   /* after a bounced write */
     uint8_t *fpu_load;
 };
@@ -53,6 +54,7 @@ struct x64_group {
     int16_t lo;                        /* leader: what to add to the insn's address for the lowest address of the group */
     uint8_t span;                      /* leader: bytes from the lowest to the end of the highest */
     bool store;                        /* leader and members: the group has stores, its loads use the descriptor for stores too */
+    uint8_t slot;                      /* leader and members, in a block that is not hot: where the addend is kept (env->group_addend) */
 };
 enum x64_role { GROUP_NONE, GROUP_LEADER, GROUP_MEMBER };
 
@@ -101,6 +103,7 @@ struct x64_ool {                       /* code moved out of line, emitted after 
     uint8_t region;                    /* 1 + number of the descriptor; 0: TLB */
     uint8_t fl, recipe;                /* where flags are meanwhile: enum tb_fl_where */
     uint8_t size, kind, exit;
+    uint8_t own, below;                /* a leader: bytes of its own access, and how far the group's lowest address is below it */
     uint32_t way_from;                 /* -d count: where the way to this exit begins */
 };
 
@@ -117,6 +120,7 @@ struct x64_ctx {
     int8_t loc_slot[IR_MAX_TEMPS];     /* spill slot of a temp, or -1 */
     uint16_t last_use[IR_MAX_TEMPS];
     uint64_t slots_used;
+    const uint8_t *order;              /* in which scratch registers are taken */
     uint16_t locked;                   /* scratch registers not to be taken in this insn */
     uint8_t fs;
     bool has_recipe;                   /* recipe[n_recipes - 1] describes the current flags value and its registers are intact */
@@ -143,9 +147,11 @@ struct x64_ctx {
     struct x64_group group[IR_MAX_INSNS];
     struct x64_loop loop;
     struct x64_twin twin[IR_MAX_INSNS];
+    struct code_places places;
 };
 
 /* ---- where values are: regs.c ---- */
+void x64_choose_order(struct x64_ctx *);                              /* each insn: which scratch registers it takes first */
 struct x64_val { uint8_t kind; uint8_t reg; struct x64_mem mem; int64_t imm; };
 enum { V_REG, V_MEM, V_IMM };
 struct x64_val x64_val(struct x64_ctx *, ir_ref);                     /* in place: nothing emitted */
@@ -203,6 +209,10 @@ void x64_emit_mem(struct x64_ctx *), x64_emit_lea(struct x64_ctx *);            
 void x64_emit_native(struct x64_ctx *), x64_fpu_check(struct x64_ctx *);
 void x64_emit_exit_paths(struct x64_ctx *);
 struct tb_count *x64_count(struct x64_ctx *, unsigned guest);            /* ctl.c, -d count: code that counts a run of the stretch to be told; keeps all but r10 */
+const void *x64_called_helper(const uint8_t *ret);
+/* The jump cache's entry for the guest pc in r11, compared with rax, the salt: equal when the pc is known, and then the code is in the operand returned.
+   Takes rax, r10. */
+struct x64_mem x64_jump_cache(struct code_buf *);
 void x64_emit_ctl(struct x64_ctx *), x64_emit_call(struct x64_ctx *), x64_emit_flagop(struct x64_ctx *);
 struct x64_ool *x64_ool(struct x64_ctx *, void (*emit)(struct x64_ctx *, struct x64_ool *));
 
@@ -225,6 +235,7 @@ int x64_each_insn(const uint8_t *code, size_t len, uint64_t addr, void (*each)(v
 int x64_init(struct tcg *, const struct tcg_frontend *);
 extern struct x64_stubs x64_stubs;
 void x64_link(struct tcg *, struct tb *, unsigned n, struct tb *dest);
+int x64_move(struct tcg *, const struct tb *from, struct tb *to);
 void x64_native_encoding(struct code_buf *, const struct ir_native *, const struct x64_acc *, const struct x64_mem *m, unsigned rm);
 /* The mask and the elements of a masked access go to env; the FPU is the guest's. */
 void x64_lanes_to_env(struct code_buf *c, const struct ir_native *n);

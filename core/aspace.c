@@ -308,7 +308,7 @@ struct region *as_find(struct aspace *as, gpa_t addr, uint64_t *off, uint64_t *l
     }
 }
 
-bool as_next_run(struct aspace *as, gpa_t from, struct as_run *out)
+static bool next_run(struct aspace *as, gpa_t from, struct as_run *out, bool cpu_only)
 {
     for (;;) {
         uint64_t version = __atomic_load_n(&as->version, __ATOMIC_ACQUIRE);
@@ -316,7 +316,7 @@ bool as_next_run(struct aspace *as, gpa_t from, struct as_run *out)
         unsigned n = __atomic_load_n(&m->n, __ATOMIC_ACQUIRE), i = 0;
         for (; i < n; i++) {
             *out = run_get(&m->runs[i]);
-            if (out->start + out->size > from && !out->region->cpu_only)
+            if (out->start + out->size > from && (cpu_only || !out->region->cpu_only))
                 break;
         }
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -324,6 +324,9 @@ bool as_next_run(struct aspace *as, gpa_t from, struct as_run *out)
             return i < n;
     }
 }
+
+bool as_next_run(struct aspace *as, gpa_t from, struct as_run *out) { return next_run(as, from, out, false); }
+bool as_next_run_of_cpu(struct aspace *as, gpa_t from, struct as_run *out) { return next_run(as, from, out, true); }
 
 void as_set_write_hook(struct aspace *as, void (*hook)(void *, gpa_t, size_t, unsigned), void *opaque)
 {

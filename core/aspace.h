@@ -62,6 +62,7 @@ struct region *as_find(struct aspace *, gpa_t addr, uint64_t *off, uint64_t *run
 /* The flat view, a run at a time: the first run that ends after FROM. False: there is none. Adjacent runs of one region are one. */
 struct as_run { gpa_t start; uint64_t size; struct region *region; uint64_t off; };
 bool as_next_run(struct aspace *, gpa_t from, struct as_run *out);
+bool as_next_run_of_cpu(struct aspace *, gpa_t from, struct as_run *);      /* the regions that processors alone see among them */
 
 /* CPU accesses, any size 1..8, any alignment, may cross regions. Nothing there: reads ones, writes are dropped (-d guest). */
 uint64_t as_read(struct aspace *, gpa_t addr, unsigned size);

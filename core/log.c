@@ -27,7 +27,7 @@ static unsigned guest_lines, guest_dropped;
 static const struct { const char *name; unsigned bit; } log_names[] = {
     { "in_asm", LOG_IN_ASM }, { "ir", LOG_IR }, { "opt", LOG_OPT }, { "out_asm", LOG_OUT_ASM }, { "int", LOG_INT },
     { "mmu", LOG_MMU }, { "guest", LOG_GUEST }, { "exec", LOG_EXEC }, { "unimp", LOG_UNIMP }, { "count", LOG_COUNT | LOG_EXEC },
-    { "io", LOG_IO }, { "devices", LOG_DEVICES },
+    { "io", LOG_IO }, { "devices", LOG_DEVICES }, { "speed", LOG_SPEED }, { "hot", LOG_HOT },
 };
 
 static unsigned log_bit(const char *word, size_t len)

@@ -10,6 +10,7 @@ enum log_cat {
     LOG_IN_ASM = 1 << 0, LOG_IR = 1 << 1, LOG_OPT = 1 << 2, LOG_OUT_ASM = 1 << 3,
     LOG_INT = 1 << 4, LOG_MMU = 1 << 5, LOG_GUEST = 1 << 6, LOG_EXEC = 1 << 7, LOG_UNIMP = 1 << 8,
     LOG_IO = 1 << 10, LOG_DEVICES = 1 << 11,  /* every access to a device; the state of all devices at the end (vmm/devtrace.h) */
+    LOG_SPEED = 1 << 12, LOG_HOT = 1 << 13,   /* at the end: vmm/speed.h, vmm/hot.h */
     LOG_COUNT = 1 << 9,                       /* translated code counts what it executes, said with LOG_EXEC's numbers */
 };
 

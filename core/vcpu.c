@@ -10,6 +10,7 @@
 #include "core/vcpu.h"
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WAITING (1u << 31)
@@ -51,14 +52,36 @@ void vcpu_set_intr(struct vcpu *v, int level)
         vcpu_set_pending(v, VCPU_INTR);
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+static void sleep_on(struct vcpu *v, uint32_t seen)
+{
+    __atomic_store_n(&v->asleep_since, now_ns(), __ATOMIC_RELAXED);
+    /* EAGAIN (the word changed), EINTR and spurious returns all just look again. */
+    syscall(SYS_futex, &v->pending, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    int64_t since = v->asleep_since;
+    __atomic_store_n(&v->asleep_since, 0, __ATOMIC_RELAXED);
+    v->n.idle += (uint64_t)(now_ns() - since);
+}
+
 void vcpu_wait(struct vcpu *v, uint32_t mask)
 {
     for (;;) {
         uint32_t seen = __atomic_or_fetch(&v->pending, WAITING, __ATOMIC_SEQ_CST);
         if (seen & mask & ~WAITING)
             break;
-        /* EAGAIN (the word changed), EINTR and spurious returns all just look again. */
-        syscall(SYS_futex, &v->pending, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+        sleep_on(v, seen);
     }
     __atomic_and_fetch(&v->pending, ~WAITING, __ATOMIC_SEQ_CST);
+}
+
+uint64_t vcpu_idle_ns(const struct vcpu *v)
+{
+    int64_t since = __atomic_load_n(&v->asleep_since, __ATOMIC_RELAXED);
+    return v->n.idle + (since ? (uint64_t)(now_ns() - since) : 0);
 }

@@ -42,6 +42,7 @@ struct vcpu {
     uint32_t pending;                      /* enum vcpu_pending; atomic */
     uint32_t sipi_vector;
     uint32_t barred;                       /* pending bits that the last look at them found masked: they do not end a wait; vCPU thread only */
+    int64_t asleep_since;                  /* CLOCK_MONOTONIC, while in vcpu_wait; else 0; read by others (vcpu_idle_ns) */
     bool halted;                           /* in HLT (or waiting for SIPI); vCPU thread only */
     pthread_cond_t wake;                   /* waited on under the machine lock while halted */
     struct vcpu_intc intc;
@@ -60,4 +61,5 @@ void vcpu_set_intr(struct vcpu *, int level);              /* VCPU_INTR follows 
 void vcpu_kick(struct vcpu *);
 /* Sleep until something is pending (bits of MASK); vCPU thread only, machine lock not held. */
 void vcpu_wait(struct vcpu *, uint32_t mask);
+uint64_t vcpu_idle_ns(const struct vcpu *);        /* slept in vcpu_wait, a sleep under way included; any thread */
 #endif

@@ -6,6 +6,7 @@ function add(model, words,   n, i, w, part, k) {
     for (i = 1; i <= n; i++) {
         w = part[i]
         if (w == "*") { for (k = 1; k <= features; k++) if (kind[order[k]] < 2) has[model, order[k]] = 1 }
+        else if (w == "?") continue
         else if (w ~ /^-/) delete has[model, substr(w, 2)]
         else if (!(w in kind)) { print "docs/cpu.awk: " model ": no feature " w > "/dev/stderr"; exit 1 }
         else if (kind[w] != 2) has[model, w] = 1
@@ -41,7 +42,7 @@ FILENAME ~ /models\.def$/ && (/^MODEL\(/ || text != "") {
     model = trim(a[2]); list[++models] = model; base[model] = q[2]; brand[model] = q[4]
     id[model] = trim(b[2]) " " trim(b[3]) "/" trim(b[4]) "/" trim(b[5]); up[model] = trim(b[6]) ", " trim(b[7])
     words = ""; for (i = 6; i <= nq; i += 2) words = words q[i]
-    adds[model] = words
+    adds[model] = words; sub(/ \?$/, "; what the host lacks is left out", adds[model])
     for (i = 1; i <= features; i++) if ((q[2], order[i]) in has) has[model, order[i]] = 1
     add(model, words)
     drop(model)

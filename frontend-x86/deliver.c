@@ -335,6 +335,7 @@ static bool deliver_exception(struct x86_cpu *cpu)
     uint32_t error = cpu->exc_error;
     uint64_t ret = soft || cpu->exc_next_rip ? cpu->exc_next_rip : cpu->rip;
     cpu->vcpu->n.exceptions++;
+    cpu->vcpu->n.page_faults += v == X86_PF;
     log_event(cpu, "exception", &(struct event){ v, soft, has_error, error, ret });
     if (v == X86_DB) {
         cpu->dr[7] &= ~0x2000ull;              /* GD */
@@ -347,7 +348,10 @@ static bool deliver_exception(struct x86_cpu *cpu)
     cpu->exc_delivering = soft ? 0xff : (uint8_t)v;
     cpu->exc_ext = !soft;
     svm_event(cpu, cpu->exc_soft == 2 ? SVM_EV_SOFT : SVM_EV_EXCEPTION, v, has_error, error);
+    bool user = cpu->cpl == 3, counted = (soft || cpu->exc_next_rip) && cpu->pmu.count >> user & 1;
     x86_interrupt(cpu, v, soft, has_error, error, ret);
+    if (unlikely(counted))                     /* INT n ends here, or in a fault */
+        x86_pmu_retire(cpu, user);
     return true;
 }
 

@@ -239,6 +239,7 @@ uint64_t helper_write_cr3_long(struct x86_cpu *cpu, uint64_t v, uint64_t unused1
     if (v >> X86_PHYS_BITS)
         gp0(cpu);
     cpu->cr3 = v;
+    cpu->vcpu->n.cr3_writes++;
     mmu_set_root(tcg_env_of(cpu)->mmu);
     return 0;
 }
@@ -274,6 +275,12 @@ uint64_t helper_rdpmc(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, u
         gp0(cpu);
     cpu->regs[X86_RAX] = (uint32_t)v;
     cpu->regs[X86_RDX] = v >> 32;
+    return 0;
+}
+
+uint64_t helper_pmu_full(struct x86_cpu *cpu, uint64_t unused1, uint64_t unused2, uint64_t unused3)
+{
+    x86_pmu_full(cpu);
     return 0;
 }
 

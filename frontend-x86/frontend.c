@@ -66,6 +66,12 @@ static void x87_insn(void *opaque, uint64_t pc, uint64_t va, uint16_t *op, uint6
         *off = (uint32_t)*off;
 }
 
+static void given_up(void *opaque)
+{
+    struct x86_cpu *cpu = opaque;
+    cpu->pmu.open = 0;
+}
+
 static int disas(void *cpu, const struct tb_key *key, uint64_t pc, const uint8_t *bytes, unsigned len, char *out, size_t outlen)
 {
     struct x86_insn insn;
@@ -78,7 +84,7 @@ static int disas(void *cpu, const struct tb_key *key, uint64_t pc, const uint8_t
 const struct tcg_frontend x86_frontend = {
     .name = "x86",
     .globals = x86_globals,
-    .n_globals = XG_DF + 1,
+    .n_globals = XG_OPEN + 1,
     .pin_order = pin_order,
     .n_pin = ARRAY_SIZE(pin_order),
     .helpers = x86_helpers,
@@ -92,6 +98,7 @@ const struct tcg_frontend x86_frontend = {
     .translate = x86_translate,
     .deliver = x86_deliver,
     .host_fault = host_fault,
+    .given_up = given_up,
     .x87_insn = x87_insn,
     .disas = disas,
 };

@@ -127,6 +127,8 @@ static struct ir_mem raw_mem(struct x86_gen *g, const struct x86_insn *i)
     }
     if (i->mem.rip_rel)
         disp += (int64_t)g->next;
+    if (i->mem.rip_rel && (i->addrsize != 8 || disp == (int32_t)disp))
+        g->ir->movable = false;
     if (i->addrsize == 4) {
         m.flags = IRF_ADDR32;
         disp = (int32_t)disp;
@@ -142,7 +144,7 @@ static struct ir_mem raw_mem(struct x86_gen *g, const struct x86_insn *i)
         return m;
     }
     if (disp != (int32_t)disp) {
-        m.base = gen_const(g, (uint64_t)disp);         /* moffs or rip-relative: there is no other base */
+        m.base = i->mem.rip_rel ? gen_const_pc(g, (uint64_t)disp) : gen_const(g, (uint64_t)disp);      /* moffs otherwise: there is no other base */
         m.base = ir_mov(g->ir, 8, ir_temp(g->ir), m.base);
         disp = 0;
     }
@@ -288,14 +290,14 @@ void gen_lookup_at(struct x86_gen *g, ir_ref pc)
     g->end = true;
 }
 
-void gen_lookup_next(struct x86_gen *g) { gen_lookup_at(g, gen_const(g, g->next)); }
+void gen_lookup_next(struct x86_gen *g) { gen_lookup_at(g, gen_const_pc(g, g->next)); }
 
 void gen_goto(struct x86_gen *g, uint64_t pc)
 {
     if (!gen_target_const(g, pc))
         return;
     if (gen_boundary(g)) {                             /* the step's own end follows the new pc */
-        gen_lookup_at(g, gen_const(g, pc));
+        gen_lookup_at(g, gen_const_pc(g, pc));
         return;
     }
     ir_jmp(g->ir, pc);
@@ -425,9 +427,24 @@ static void one(struct x86_gen *g, struct x86_insn *i, enum x86_status st)
     }
 }
 
+/* The instruction before this one is complete. In front of everything that may raise. */
+static void count_insn(struct x86_gen *g)
+{
+    ir_op2(g->ir, IR_add, 8, XG_INSNS, XG_INSNS, g->ir->n_guest > 1 ? gen_const(g, 1) : XG_OPEN, 0);
+    if (g->ir->n_guest > 1)
+        return;
+    uint32_t on = ir_new_label(g->ir);
+    ir_mov(g->ir, 8, XG_OPEN, gen_const(g, 1));
+    ir_brnz(g->ir, 8, ir_op2(g->ir, IR_shr, 8, IR_NONE, XG_INSNS, gen_const(g, 63), 0), on);
+    ir_call(g->ir, H_pmu_full, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    ir_label(g->ir, on);
+}
+
 /* The work at the start of every instruction in the modes that have some. */
 static void begin_insn(struct x86_gen *g, unsigned len)
 {
+    if (g->mode & XM_COUNT)
+        count_insn(g);
     if (g->mode & XM_DR)
         ir_call(g->ir, H_dr_begin, IR_NONE, gen_const(g, linear(g, g->pc)), IR_NONE, IR_NONE);
     if (g->mode & XM_SHADOW)
@@ -442,9 +459,16 @@ static void end_full(struct x86_gen *g, bool after_sti)
     if (after_sti)
         ir_call(g->ir, H_sti_shadow, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
     if (after_sti || gen_boundary(g))
-        gen_lookup_at(g, gen_const(g, g->pc));
+        gen_lookup_at(g, gen_const_pc(g, g->pc));
     else
         ir_jmp(g->ir, g->pc);
+}
+
+/* User code in 64-bit mode is run at one address in one process and at another in the next. In modes with work at each instruction that work is told of
+   pcs in many ways. */
+static bool is_movable(const struct x86_gen *g)
+{
+    return gen_code64(g) && gen_cpl(g) == 3 && !gen_boundary(g) && !(g->mode & (XM_GUEST | XM_AC)) && !g->cs_base && ir_pc_movable(g->pc);
 }
 
 /* Single step, breakpoints and interrupt shadow: blocks of one instruction. The shadow is cleared first: the instruction may set a new one. */
@@ -459,6 +483,7 @@ void x86_translate(void *cpu, struct mmu *mmu, const struct tb_key *key, unsigne
         g.pc = (uint32_t)g.pc;
     ir_begin(ir, ir->fe ? ir->fe : tcg_env_of(cpu)->fe, g.pc);
     ir->mem_bank = gen_cpl(&g) == 3;
+    ir->movable = is_movable(&g);
     if (gen_boundary(&g))
         max = 1;
     bool sti = false;

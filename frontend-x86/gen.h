@@ -14,7 +14,7 @@
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
 
-enum { XG_FS_BASE = 16, XG_GS_BASE, XG_ES_BASE, XG_CS_BASE, XG_SS_BASE, XG_DS_BASE, XG_DF };
+enum { XG_FS_BASE = 16, XG_GS_BASE, XG_ES_BASE, XG_CS_BASE, XG_SS_BASE, XG_DS_BASE, XG_DF, XG_INSNS, XG_OPEN };
 
 enum x86_helper {
 #define H(name, n_args, has_result, flags) H_##name,
@@ -44,6 +44,7 @@ static inline bool gen_code64(const struct x86_gen *g) { return g->mode & XM_COD
 static inline unsigned gen_va_bits(const struct x86_gen *g) { return g->mode & XM_LA57 ? 57 : 48; }
 static inline unsigned gen_cpl(const struct x86_gen *g) { return g->mode & XM_VM86 ? 3 : XM_CPL(g->mode); }
 static inline ir_ref gen_const(struct x86_gen *g, uint64_t v) { return ir_const(g->ir, v); }
+static inline ir_ref gen_const_pc(struct x86_gen *g, uint64_t v) { return ir_const_pc(g->ir, v); }      /* v: pc plus something fixed */
 uint64_t gen_trunc(uint64_t v, unsigned size);
 /* A guest pc cut to what the instruction pointer of this operand size can hold. */
 uint64_t gen_pc(const struct x86_gen *, uint64_t pc, unsigned opsize);

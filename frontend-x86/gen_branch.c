@@ -73,7 +73,7 @@ void gen_call(struct x86_gen *g, const struct x86_insn *i)
         bad = begin_computed(g, v, i->opsize);
     else if (!gen_target_const(g, target(g, i)))
         return;
-    gen_push_val(g, gen_const(g, g->next), i->opsize);
+    gen_push_val(g, gen_const_pc(g, g->next), i->opsize);
     if (direct)
         gen_goto(g, target(g, i));
     else
@@ -110,7 +110,7 @@ static void leave_to(struct x86_gen *g, uint64_t pc)
     if (!gen_target_const(g, pc))
         return;
     if (gen_boundary(g))
-        gen_lookup_at(g, gen_const(g, pc));
+        gen_lookup_at(g, gen_const_pc(g, pc));
     else
         ir_jmp(g->ir, pc);
 }

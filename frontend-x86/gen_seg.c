@@ -20,7 +20,7 @@ ir_ref gen_helper_val(struct x86_gen *g, enum x86_helper h, ir_ref a, ir_ref b, 
 
 void gen_set_pc(struct x86_gen *g, uint64_t pc)
 {
-    ir_setpc(g->ir, gen_const(g, pc));
+    ir_setpc(g->ir, gen_const_pc(g, pc));
 }
 
 /* The instruction has set the pc: boundary work as in gen_lookup_at. */
@@ -44,7 +44,7 @@ void gen_exit(struct x86_gen *g)
 /* ---- software interrupts ---- */
 static void soft_int(struct x86_gen *g, unsigned vector, unsigned soft)
 {
-    gen_helper(g, H_int_n, gen_const(g, vector), gen_const(g, g->next), gen_const(g, soft));
+    gen_helper(g, H_int_n, gen_const(g, vector), gen_const_pc(g, g->next), gen_const(g, soft));
 }
 
 /* When it comes back, the program's own handler is next; TF is clear there, as after any interrupt. */

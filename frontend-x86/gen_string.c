@@ -22,11 +22,11 @@ static void repeated(struct x86_gen *g, const struct x86_insn *i, unsigned kind,
     gen_lookup_next(g);
     ir_label(g->ir, more);
     if (!(g->mode & (XM_TF | XM_DR))) {
-        gen_lookup_at(g, gen_const(g, g->pc));
+        gen_lookup_at(g, gen_const_pc(g, g->pc));
         return;
     }
-    ir_setpc(g->ir, gen_const(g, g->pc));              /* RF stays: a breakpoint here has been passed */
-    ir_call(g->ir, H_single_step, IR_NONE, gen_const(g, g->mode & XM_TF ? 3 : 1), gen_const(g, g->pc), IR_NONE);
+    ir_setpc(g->ir, gen_const_pc(g, g->pc));              /* RF stays: a breakpoint here has been passed */
+    ir_call(g->ir, H_single_step, IR_NONE, gen_const(g, g->mode & XM_TF ? 3 : 1), gen_const_pc(g, g->pc), IR_NONE);
     ir_exit(g->ir, 0);
 }
 

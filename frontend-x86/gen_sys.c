@@ -131,7 +131,7 @@ void gen_syscall(struct x86_gen *g, const struct x86_insn *i)
 {
     ir_ref size = gen_const(g, i->rex & 8 ? 8 : 4);
     switch (i->row->mnem) {
-    case X86I_syscall: gen_helper(g, H_syscall, gen_const(g, g->next), IR_NONE, IR_NONE); break;
+    case X86I_syscall: gen_helper(g, H_syscall, gen_const_pc(g, g->next), IR_NONE, IR_NONE); break;
     case X86I_sysret: gen_helper(g, H_sysret, size, IR_NONE, IR_NONE); break;
     case X86I_sysenter: gen_helper(g, H_sysenter, IR_NONE, IR_NONE, IR_NONE); break;
     default: gen_helper(g, H_sysexit, size, IR_NONE, IR_NONE);

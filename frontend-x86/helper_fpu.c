@@ -231,7 +231,8 @@ uint64_t helper_gather(struct x86_cpu *cpu, uint64_t ea, uint64_t how, uint64_t 
     return 0;
 }
 
-/* Masked stores check all active elements before the first is written; byte-masked ones touch only active bytes. */
+/* Masked stores check all active elements before the first is written. Those masked by bytes check the others as well (the manuals leave that to the
+   processor, and this is what processors do), but touch only active ones. */
 uint64_t helper_maskmov(struct x86_cpu *cpu, uint64_t ea, uint64_t how, uint64_t seg)
 {
     uint8_t *f = fpu_whole(cpu), data[32], mask[32];
@@ -245,9 +246,9 @@ uint64_t helper_maskmov(struct x86_cpu *cpu, uint64_t ea, uint64_t how, uint64_t
     }
     struct mmu *mmu = x86_mmu(cpu);
     for (unsigned k = 0; k < width; k += esize) {
-        bool on = mask[k + esize - 1] & 0x80;
-        uint64_t va = on ? fpu_element(cpu, ea + k, seg, esize, store, how) : 0;
-        if (on && store) {
+        bool on = mask[k + esize - 1] & 0x80, asked = on || esize == 1;
+        uint64_t va = asked ? fpu_element(cpu, ea + k, seg, esize, store, how) : 0;
+        if (asked && store) {
             mmu_check(mmu, va, esize, MMU_WRITE, fpu_mem_mode(cpu));
         } else if (!store) {
             uint64_t v = on ? mmu_ld(mmu, va, esize) : 0;

@@ -174,6 +174,7 @@ uint64_t helper_rep(struct x86_cpu *cpu, uint64_t what, uint64_t u1, uint64_t u2
             break;
     }
     cpu->rep_more = true;
+    cpu->pmu.open = 0;                             /* one instruction, however often it is resumed */
     if (step)
         cpu->rflags |= RF_RF;
     return 1;

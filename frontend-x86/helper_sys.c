@@ -80,6 +80,7 @@ uint64_t helper_write_cr3(struct x86_cpu *cpu, uint64_t v, uint64_t unused1, uin
     if (uses_pae(cpu->cr0, cpu->cr4, cpu->efer))
         x86_set_pdptes(cpu, v);
     cpu->cr3 = v;
+    cpu->vcpu->n.cr3_writes++;
     mmu_set_root(x86_mmu(cpu));
     return 0;
 }
@@ -237,6 +238,7 @@ uint64_t helper_invlpg(struct x86_cpu *cpu, uint64_t va, uint64_t unused1, uint6
 {
     if (!x86_long_mode(cpu) || x86_canonical_wide(cpu, va))
         mmu_flush_page(x86_mmu(cpu), va);
+    cpu->vcpu->n.invlpg++;
     return 0;
 }
 

@@ -59,6 +59,7 @@ uint64_t helper_pause(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdtsc(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdtscp(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdpmc(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_pmu_full(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdrand(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdseed(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rdpid(struct x86_cpu *, uint64_t, uint64_t, uint64_t);

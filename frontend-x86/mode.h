@@ -43,6 +43,8 @@
 
 #define XM_AVX512 0x10000000u     /* XM_AVX, and XCR0 has the opmask registers and all of ZMM */
 
+#define XM_COUNT 0x20000000u      /* instructions are counted at this level (x86/pmu.c) */
+
 #define XM_LA57 0x40000000u       /* 64-bit code under 5-level paging: canonical addresses have 57 bits */
 
 #define XM_CPL(mode) (((mode) & XM_CPL_MASK) >> XM_CPL_SHIFT)
@@ -91,6 +93,7 @@ static inline void x86_get_key(void *opaque, struct tb_key *key)
     m |= (uint32_t)((c->rflags & RF_IOPL) >> 12) << XM_IOPL_SHIFT;
     m |= (c->rflags & RF_TF ? XM_TF : 0) | (c->intr_shadow ? XM_SHADOW : 0) | (c->rflags & RF_VM ? XM_VM86 : 0);
     m |= (c->efer & EFER_LMA ? XM_LMA : 0) | (c->dr[7] & 0xff ? XM_DR : 0) | (c->svm.guest ? XM_GUEST : 0);
+    m |= c->pmu.count >> (c->cpl == 3) & 1 ? XM_COUNT : 0;
     if ((c->cr0 & CR0_AM) && (c->rflags & RF_AC) && c->cpl == 3)
         m |= XM_AC;
     if (x86_code64(c)) {

@@ -38,6 +38,7 @@ static bool faults_first(const struct x86_cpu *cpu, unsigned code)
     case SVM_RDTSC: case SVM_RDTSCP: return cpu->cpl && cpu->cr4 & CR4_TSD;
     case SVM_RDPMC: return cpu->cpl && !(cpu->cr4 & CR4_PCE);
     case SVM_IDTR_READ: case SVM_GDTR_READ: case SVM_LDTR_READ: case SVM_TR_READ: case SVM_CR_READ: return cpu->cpl && cpu->cr4 & CR4_UMIP;
+    case SVM_XSETBV: return !(cpu->cr4 & CR4_OSXSAVE);
     case SVM_PUSHF: case SVM_POPF: case SVM_IRET: case SVM_INTN: return v86_barred;
     case SVM_VMRUN: case SVM_VMLOAD: case SVM_VMSAVE: case SVM_STGI: case SVM_CLGI: case SVM_INVLPGA: return cpu->cpl || !(cpu->efer & EFER_SVME);
     }

@@ -64,6 +64,7 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
     mmu_lock(m->sh);
     bool ok = shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && (perm & perm_for(acc));
     mmu_unlock(m->sh);
+    m->stats.shadow_misses += !ok;
     if (!ok)
         walk_slow(m, va, acc, mode, &gpa, &perm);
     struct ram_run run, *r;
@@ -182,23 +183,28 @@ uint64_t mmu_ld(struct mmu *m, gva_t va, unsigned size)
 
 void mmu_st(struct mmu *m, gva_t va, uint64_t val, unsigned size)
 {
-    struct xlat x, y;
-    unsigned n = MIN(size, page_left(va));
     uint8_t *p = tlb_hit(m, va, size, true);
 
-    if (p) {
+    if (p)
         ram_store(p, val, size);
-        return;
-    }
+    else
+        mmu_st_wide(m, va, &val, size);
+}
+
+void mmu_st_wide(struct mmu *m, gva_t va, const void *buf, unsigned size)
+{
+    struct xlat x, y;
+    unsigned n = MIN(size, page_left(va));
+
     mmu_resolve(m);
     if (n < size)
         reach(m, va, size);
     translate_own(m, va, MMU_WRITE, &x);
     if (n < size)
         translate_own(m, va + n, MMU_WRITE, &y);
-    st_part(m, &x, va & (PAGE_SIZE - 1), &val, n);
+    st_part(m, &x, va & (PAGE_SIZE - 1), buf, n);
     if (n < size)
-        st_part(m, &y, 0, (uint8_t *)&val + n, size - n);
+        st_part(m, &y, 0, (const uint8_t *)buf + n, size - n);
 }
 
 void mmu_check(struct mmu *m, gva_t va, size_t len, enum mmu_access acc, unsigned mode)

@@ -81,6 +81,8 @@ void *mmu_refill(struct mmu *, gva_t va, unsigned size, enum mmu_access);
 void *mmu_probe(struct mmu *, gva_t va, unsigned size, enum mmu_access);
 uint64_t mmu_ld(struct mmu *, gva_t va, unsigned size);
 void mmu_st(struct mmu *, gva_t va, uint64_t val, unsigned size);
+/* One store of up to 64 bytes: it goes where its pages were when it began, even if it changes the tables that say so. */
+void mmu_st_wide(struct mmu *, gva_t va, const void *buf, unsigned size);
 /* A read-modify-write on a page where mmu_probe finds no plain RAM: the host address when it is tracked RAM all the same (then mmu_rmw_end follows
    the access, which may be atomic), NULL when it is MMIO or ROM or crosses the page. May unwind, as a store to code does. */
 void *mmu_rmw_begin(struct mmu *, gva_t va, unsigned size);
@@ -114,5 +116,6 @@ bool mmu_settled(const struct mmu *, uint64_t epoch);
 
 const union counters *mmu_counters(const struct mmu *);          /* the vCPU's own */
 const union counters *mmu_shared_counters(const struct mmu *);   /* the machine's: shadow_drops, root_new, tlb_flushes, tracked_pages */
+bool mmu_is_walking(void);                               /* this thread walks the guest's tables */
 uint64_t mmu_tracked_pages(const struct mmu *);          /* [regs] how often a page was tracked, by anybody */
 #endif

@@ -245,6 +245,7 @@ static void pt_written(struct mmu_shared *m, const uint8_t *track, unsigned off,
 /* ---- writes ---- */
 
 __thread bool mmu_walking;
+bool mmu_is_walking(void) { return mmu_walking; }
 
 /* After a write that did not come through track_store: DMA, device models, the guest's walker setting A and D (which changes no mapping). */
 void track_write_hook(void *opaque, gpa_t addr, size_t len, unsigned bits)

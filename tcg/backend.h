@@ -6,7 +6,12 @@
 
 /* Writes go to rw; code runs at rw + rx_delta. touched: registers that code emitted since it was 0 may have written (more than there are, never
    fewer); same: those of a chosen set that it has not. */
-struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; uint16_t touched, same; };
+struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; uint16_t touched, same; struct code_places *places; };
+
+/* What of a block's code depends on where things are, noted while it is emitted (when there is somewhere to note it): offsets in the buffer, ascending. */
+enum code_place { PLACE_REL32 /* distance to other code */, PLACE_PC /* imm64: a guest pc */, PLACE_BLOCK /* imm64: its struct tb */, PLACE_KINDS };
+#define CODE_MAX_PLACES 2048
+struct code_places { unsigned n; struct { uint8_t *at; uint8_t kind; } place[CODE_MAX_PLACES]; };       /* n may exceed the room: then it is of no use */
 
 struct tcg_backend {
     const char *name;
@@ -14,6 +19,8 @@ struct tcg_backend {
     int (*init)(struct tcg *, const struct tcg_frontend *);
     /* Translate; fills tb->code, exits, fault map. 0, or -ENOSPC when the buffer is full (ordinary: the cache is reset and we retry). */
     int (*emit)(struct tcg *, const struct ir_block *, struct tb *);
+    /* TO is FROM at another pc (to->key; FROM has places): its code, and its exits' places in it, all unlinked. 0, or -ENOSPC. General registers only. */
+    int (*move)(struct tcg *, const struct tb *from, struct tb *to);
     /* Patch exit N of tb to go to dest (NULL: back to its unlinked stub). Safe while other threads run the code. */
     void (*link)(struct tcg *, struct tb *, unsigned n, struct tb *dest);
     /* Run translated code from CODE until it leaves; returns the tcg_exit reason (env->exit_info has the rest). */

@@ -1,5 +1,6 @@
 /*
- * The code cache: one memfd mapped twice, writable here and executable there, never both in one mapping. Blocks are appended; a full cache is
+ * The code cache: memory mapped twice, writable here and executable there, never both in one mapping. (It is anonymous, which is what perf wants of
+ * memory whose code is named in a perf map, vmm/perf.c.) Blocks are appended; a full cache is
  * emptied as a whole (an ordinary event). Lookup structures: a hash by (pc, physical address, mode), lists by physical page for
  * invalidation, an array in address order to find the block of a host pc. All under t->lock.
  */
@@ -16,16 +17,9 @@
 
 int tcg_cache_init(struct tcg *t, size_t size)
 {
-    int fd = memfd_create("duet-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
-        int err = errno;
-        log_error("code cache: memfd of %zu MiB: %s", size >> 20, strerror(err));
-        return -err;
-    }
-    t->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    t->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    close(fd);
-    if (t->rw == MAP_FAILED || t->rx == MAP_FAILED) {
+    t->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    t->rx = t->rw == MAP_FAILED ? MAP_FAILED : mremap(t->rw, 0, size, MREMAP_MAYMOVE);          /* of length 0: the same memory once more */
+    if (t->rx == MAP_FAILED || mprotect(t->rx, size, PROT_READ | PROT_EXEC) < 0) {
         log_error("code cache: cannot map %zu MiB executable: %s", size >> 20, strerror(errno));
         return -ENOMEM;
     }
@@ -41,19 +35,22 @@ int tcg_cache_init(struct tcg *t, size_t size)
 static void clear_jump_caches(struct tcg *t)
 {
     for (unsigned i = 0; i < t->n_envs; i++)
-        memset(t->envs[i]->jc_tag, 0, sizeof t->envs[i]->jc_tag);
+        memset(t->envs[i]->jc, 0, sizeof t->envs[i]->jc);
 }
 
 /* Takes the lock: a DMA write on another thread may be walking the lists. */
 void tcg_cache_flush(struct tcg *t)
 {
     tcg_lock(t);
-    for (unsigned i = 0; i < t->n_by_code; i++)
+    for (unsigned i = 0; i < t->n_by_code; i++) {
+        t->n.drop_flush += t->by_code[i]->valid;
         for (unsigned p = 0; p < 2; p++)
             if (t->by_code[i]->valid && t->by_code[i]->phys[p] != ~0ull && t->n_envs)
                 mmu_code_forget_page(t->envs[0]->mmu, t->by_code[i]->phys[p] & PAGE_MASK);
+    }
     memset(t->hash, 0, sizeof t->hash);
     memset(t->pages, 0, sizeof t->pages);
+    memset(t->origins, 0, sizeof t->origins);
     for (unsigned i = 0; i < t->n_envs; i++)
         t->envs[i]->cold_tb = NULL;
     t->n_by_code = 0;
@@ -74,19 +71,17 @@ struct tb *tcg_tb_new(struct tcg *t)
     return tb;
 }
 
-/* The block is complete: make it findable. one_insn blocks are only found by host pc. */
-void tcg_tb_insert(struct tcg *t, struct tb *tb)
+void tcg_tb_insert_locked(struct tcg *t, struct tb *tb)
 {
-    tcg_lock(t);
     t->by_code[t->n_by_code] = tb;
     __atomic_store_n(&t->n_by_code, t->n_by_code + 1, __ATOMIC_RELEASE);      /* faults of other vCPUs search without the lock */
-    t->n.blocks++;
-    t->n.block_insns += tb->n_guest;
     t->n.code_bytes += tb->code_size;
-    if (tb->one_insn) {
-        tcg_unlock(t);
+    t->n.guest_bytes += tb->len;
+    t->n.hot_blocks += tb->hot;
+    t->n.tight_loops += tb->tight != 0;
+    t->n.single_blocks += tb->one_insn;
+    if (tb->one_insn)
         return;
-    }
     tb->valid = true;
     uint32_t h = tb_hash(tb->key.pc, tb->phys[0], tb->key.mode);
     tb->hash_next = t->hash[h];
@@ -98,6 +93,15 @@ void tcg_tb_insert(struct tcg *t, struct tb *tb)
         tb->page_next[p] = t->pages[ph];
         t->pages[ph] = (struct tb *)((uintptr_t)tb | p);      /* low bit: which of the block's two lists goes on */
     }
+    if (tb->places)
+        tcg_origin_add(t, tb);
+}
+
+/* The block is complete: make it findable. one_insn blocks are only found by host pc. */
+void tcg_tb_insert(struct tcg *t, struct tb *tb)
+{
+    tcg_lock(t);
+    tcg_tb_insert_locked(t, tb);
     tcg_unlock(t);
 }
 
@@ -157,7 +161,7 @@ unsigned tcg_max_insns(struct tcg *t, uint64_t pc, unsigned max)
 }
 
 /* Drop every block that has a byte in [gpa, gpa + len), which lies in one page. */
-void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len)
+void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len, enum counter why)
 {
     struct tb *n = t->pages[tb_page_hash(gpa)], *next;
     for (; n; n = next) {
@@ -166,7 +170,7 @@ void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len)
         next = tb->page_next[p];
         if ((tb->phys[p] & PAGE_MASK) == (gpa & PAGE_MASK) && overlaps(tb, p, gpa, len)) {
             note_loss(t, tb->key.pc);
-            tcg_tb_invalidate(t, tb);
+            tcg_tb_invalidate(t, tb, why);
         }
     }
     for (n = t->pages[tb_page_hash(gpa)]; n; n = *tb_page_link(n))

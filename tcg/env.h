@@ -18,7 +18,7 @@
 static inline uint32_t fl_from_rflags(uint64_t f) { return (uint32_t)((f & 0xd5) << 8 | ((f >> 11) & 1)); }
 static inline uint32_t fl_to_rflags(uint32_t w) { return ((w >> 8) & 0xd5) | (w & 1) << 11; }
 
-#define TCG_JC_BITS 12
+#define TCG_JC_BITS 16
 /* XSAVE components that the host's registers hold for the guest, if its XCR0 has them: x87 SSE AVX, AVX-512. */
 #define TCG_FPU_COMPONENTS 0xe7
 
@@ -53,6 +53,7 @@ struct tcg_env {
     uint64_t salt_gens;                    /* code_gen pair that salt[] was made for */
     uint32_t salt_mode, salt_epoch; uint64_t salt_cs_base;
     struct mem_region region[2 * TCG_REGIONS];
+    uint64_t group_addend[4];              /* of accesses that share a probe of the TLB (backend) */
     uint64_t regions_live;                 /* some of them may be in use */
     int32_t region_turn, region_turns;     /* user-mode misses until the softmmu is asked for a larger run; how many there were to be */
     uint64_t slots[64];                    /* spilled temps */
@@ -60,6 +61,7 @@ struct tcg_env {
     uint32_t loop_left, loop_pad;
     uint32_t saved_flags;                  /* of an instruction on the bounce buffer, until its store is done */
     bool one_insn;                         /* the block being made or run is a single uncached instruction */
+    bool apart;                            /* the next block is one whose accesses share no checks (TB_APART) */
     bool need_deliver;                     /* the run loop must ask the frontend before it goes on */
     uint8_t fault_fl;                      /* enum tb_fl_where of the point found by tcg_restore_at */
     struct tb_key *step_key;               /* tcg_step: every block returns to the run loop, and its key goes here; else NULL */
@@ -72,12 +74,14 @@ struct tcg_env {
     const struct tcg_frontend *fe;
     void *host_unwind[8];                  /* __builtin_setjmp buffer of the run loop */
     bool inside, alone, translating;       /* tcg/world.c */
+    bool delivering;                       /* the frontend delivers an exception or an interrupt */
+    int tid;                               /* of the vCPU's thread; 0: it does not run yet */
+    struct tcg_profile *profile;           /* tcg/profile.h; NULL: never asked for */
     bool stop_others;                      /* the next step is one instruction while no other vCPU runs */
     bool in_code;                          /* translated code (or a helper it called) is running: unwinding rebuilds pc and flags */
     uint8_t *stack_base; size_t stack_size;
     uint64_t stat_insns;                   /* -d exec counters */
-    uint64_t jc_tag[1 << TCG_JC_BITS];     /* jump cache: linear pc ^ salt (0: empty) and the block's code; see tcg/fast.c */
-    void *jc_code[1 << TCG_JC_BITS];
+    struct { uint64_t tag; void *code; } jc[1 << TCG_JC_BITS] __attribute__((aligned(64)));     /* jump cache: linear pc ^ salt (0: empty) and the block's code; see tcg/fast.c */
 } __attribute__((aligned(64)));
 
 #define TCG_CPU_OFFSET sizeof(struct tcg_env)
@@ -90,8 +94,9 @@ void tcg_fpu_load(struct tcg_env *);           /* the reverse */
 
 /* Leave the helper or slow path now, noreturn. The guest's pc and flags are first rebuilt for the instruction being executed.
    TCG_UNWIND_FAULT: the frontend has recorded a pending exception; the run loop delivers it. _ONE_INSN: the instruction runs in a block of its own;
+   _APART: it and those behind it share no checks of their accesses;
    _ALONE: and while no other vCPU runs (it cannot be atomic otherwise). */
-enum tcg_unwind { TCG_UNWIND_FAULT = 1, TCG_UNWIND_LOOKUP, TCG_UNWIND_ONE_INSN, TCG_UNWIND_ALONE };
+enum tcg_unwind { TCG_UNWIND_FAULT = 1, TCG_UNWIND_LOOKUP, TCG_UNWIND_ONE_INSN, TCG_UNWIND_APART, TCG_UNWIND_ALONE };
 void tcg_unwind(struct tcg_env *, enum tcg_unwind) __attribute__((noreturn));
 /* The same rebuilding without leaving (helpers that must see exact pc/flags; they are exact already on entry to an IR call). */
 void tcg_restore_state(struct tcg_env *);

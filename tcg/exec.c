@@ -38,7 +38,7 @@ static const struct tb_point *find_point(const struct tb *tb, uint64_t rx)
     return &tb->points[lo];
 }
 
-uint64_t tcg_guest_pc_at(const struct tb *tb, uint64_t rx) { return tb->guest[find_point(tb, rx)->gi].pc; }
+uint64_t tcg_guest_pc_at(const struct tb *tb, uint64_t rx) { return tcg_guest_pc(tb, find_point(tb, rx)->gi); }
 
 bool tcg_guest_at(struct tcg *t, uint64_t rx, uint64_t *pc)
 {
@@ -58,7 +58,7 @@ static void restore(struct tcg_env *env, struct tb *tb, uint64_t rx, bool ret)
     const struct tb_point *p = find_point(tb, rx);
     while (ret && p > tb->points && p[-1].off == (uint32_t)(rx - (uint64_t)tb->code))
         p--;
-    *(uint64_t *)((char *)tcg_cpu(env) + env->fe->pc_offset) = tb->guest[p->gi].pc;
+    *(uint64_t *)((char *)tcg_cpu(env) + env->fe->pc_offset) = tcg_guest_pc(tb, p->gi);
     env->fault_fl = p->fl;
     if (env->fault_fl == TBF_RECIPE)
         env->flags = fl_from_rflags(recipe_flags(env, &tb->recipes[p->recipe]));
@@ -77,6 +77,8 @@ void tcg_restore_state(struct tcg_env *env)
 void tcg_unwind(struct tcg_env *env, enum tcg_unwind why)
 {
     tcg_restore_state(env);
+    if (env->tcg->interp ? env->interp != NULL : env->in_code)
+        env->fe->given_up(tcg_cpu(env));
     if (env->tcg->interp)
         interp_unwound(env);
     if (env->translating)
@@ -93,6 +95,8 @@ static struct tb *find_or_translate(struct tcg_env *env)
     env->fe->get_key(tcg_cpu(env), &key);
     if (env->step_key)
         *env->step_key = key;
+    uint32_t mode = key.mode;
+    key.mode |= env->apart ? TB_APART : 0;
     struct tb *tb = env->one_insn ? NULL : tcg_find(env, &key);
     if (!tb) {
         gpa_t gpa;
@@ -102,6 +106,7 @@ static struct tb *find_or_translate(struct tcg_env *env)
         if (!tb)
             tb = tcg_translate(env, &key, env->one_insn ? 1 : env->tcg->max_insns);
     }
+    key.mode = mode;
     if (!env->tcg->interp)
         tcg_salts_for(env, &key);
     return tb;
@@ -137,7 +142,10 @@ static bool ready(struct tcg_env *env)
         mmu_flush_all(env->mmu);
         mmu_set_root(env->mmu);
     }
-    if (env->fe->deliver(tcg_cpu(env)))
+    env->delivering = true;
+    bool run = env->fe->deliver(tcg_cpu(env));
+    env->delivering = false;
+    if (run)
         return true;
     env->need_deliver = true;                      /* still halted: only something new can help */
     return false;
@@ -157,7 +165,7 @@ static void step(struct tcg_env *env)
 {
     struct tb *tb = find_or_translate(env);
     unsigned r = env->tcg->interp ? run_interp(env, tb) : tcg_chain(env, tb->code);
-    env->one_insn = false;
+    env->one_insn = env->apart = false;
     if (r == TCG_EXIT_REASON || r == TCG_EXIT_UNWIND)
         env->need_deliver = true;
 }
@@ -167,11 +175,14 @@ __thread struct tcg_env *tcg_running;
 /* What was unwound from, for the next turn. */
 static void unwound(struct tcg_env *env)
 {
+    env->vcpu->n.all[CNT_unwound_fault + env->exit_info - TCG_UNWIND_FAULT]++;
+    env->delivering = false;
     if (env->alone) {
         tcg_fpu_save(env);
         tcg_let_others(env);
     }
     env->one_insn = env->exit_info == TCG_UNWIND_ONE_INSN || env->exit_info == TCG_UNWIND_ALONE;
+    env->apart = env->exit_info == TCG_UNWIND_APART;
     env->stop_others = env->exit_info == TCG_UNWIND_ALONE;
     env->need_deliver = env->exit_info == TCG_UNWIND_FAULT;
 }
@@ -212,7 +223,7 @@ void tcg_run(struct tcg_env *env)
             tcg_retire(env);
         if (env->stop_others)
             step_alone(env);
-        else if (env->one_insn || deliver(env))
+        else if (env->one_insn || env->apart || deliver(env))
             step(env);
     }
     tcg_fpu_save(env);
@@ -231,7 +242,7 @@ static bool turn(struct tcg_env *env)
     __atomic_store_n(&env->poll, 0, __ATOMIC_SEQ_CST);
     if (env->cold_tb)
         tcg_retire(env);
-    bool on = env->one_insn || ready(env);
+    bool on = env->one_insn || env->apart || ready(env);
     if (on)
         step(env);
     return on;

@@ -36,7 +36,7 @@ static bool tcg_trusted(struct tcg_env *env, struct tb *tb, bool *now)
     tcg_lock(t);
     bool good = tb->valid && (!tb->bytes || same_bytes(tb));
     if (!good)
-        tcg_tb_invalidate(t, tb);
+        tcg_tb_invalidate(t, tb, CNT_drop_stale);
     else if (settled)
         __atomic_store_n(&tb->bytes, NULL, __ATOMIC_RELEASE);
     *now = !tb->bytes;
@@ -119,7 +119,7 @@ static void set_salts(struct tcg_env *env, const struct tb_key *key)
     tcg_lock(t);
     do {                                           /* both of one epoch */
         if (env->salt_epoch != t->salt_epoch)
-            clear(env->jc_tag, sizeof env->jc_tag);
+            clear(env->jc, sizeof env->jc);
         env->salt_epoch = t->salt_epoch;
         env->salt[0] = salt_of(t, key->mode, key->cs_base, env->code_gen[0]);
         env->salt[1] = salt_of(t, key->mode | 1u << 31, key->cs_base, env->code_gen[1]);
@@ -151,10 +151,16 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
     unsigned at = tcg_jc_index(tb->key.pc);
     tcg_lock(env->tcg);                            /* a DMA write may be invalidating it right now, on another thread */
     if (tb->valid) {
-        env->jc_code[at] = tb->code;
-        env->jc_tag[at] = tb->key.pc ^ env->salt[tb->key.pc >> 63];
+        env->jc[at].code = tb->code;
+        env->jc[at].tag = tb->key.pc ^ env->salt[tb->key.pc >> 63];
     }
     tcg_unlock(env->tcg);
+}
+
+static void *jc_code(struct tcg_env *env, const struct tb_key *key)
+{
+    unsigned at = tcg_jc_index(key->pc);
+    return !key->cs_base && env->jc[at].tag == (key->pc ^ env->salt[key->pc >> 63]) ? env->jc[at].code : NULL;
 }
 
 /* Exit n of FROM goes to DEST from now on, for the mapping of code in force. True: it was linked for another one before. */
@@ -182,6 +188,7 @@ static bool link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
     e->gen_value = env->code_gen[dest->key.pc >> 63];
     t->be->link(t, from, n, dest);
     t->n.links++;
+    t->n.relinks += again;
     tcg_unlock(t);
     return again;
 }
@@ -200,7 +207,7 @@ static bool hot_loop(struct tcg_env *env, struct tb *tb)
         return true;
     t->hot[tcg_pc_slot(tb->key.pc)] = tb->key.pc;
     tcg_lock(t);
-    tcg_tb_invalidate(t, tb);
+    tcg_tb_invalidate(t, tb, CNT_drop_hot);
     tcg_unlock(t);
     return false;
 }
@@ -232,6 +239,8 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
             return r;
         env->fe->get_key(tcg_cpu(env), &key);
         tcg_salts_for(env, &key);
+        if (r == TCG_EXIT_LOOKUP && (code = jc_code(env, &key)))
+            continue;
         to = find(env, &key, &trusted);
         if (!to)
             return r;
@@ -253,16 +262,15 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
 #define REGION_TURN_PAGE 127          /* ... when the last one found no longer run than a page */
 #define MISS_CYCLES 600                /* ... at most so far apart on the average: the descriptor costs more than it saves */
 
-/* A region missed at the instruction that called: one that keeps missing gets a block with TLB probes instead. cost: in misses. */
-static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost)
+/* A shared check missed at the instruction that called: one that keeps missing gets a block with a TLB probe for each access instead. cost: in misses;
+   window: host cycles in which they count. */
+static void note_miss(struct tcg_env *env, unsigned cost, uint64_t window)
 {
     struct tcg *t = env->tcg;
     uint64_t at = env->ret_pc, now = __builtin_ia32_rdtsc();
     unsigned i = (at ^ at >> 10) & 1023;
-    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1);
-    if (cost > 1)                                  /* a dear one costs a translation: they are far apart */
+    if (cost > 1)                                  /* dear ones are far apart */
         window *= 32;
-    env->region_turns = env->region_turn = env->region[region - 1].len[0] >= PAGE_SIZE ? REGION_TURN : REGION_TURN_PAGE;
     if (t->region_miss[i].at != at || now - t->region_miss[i].tsc > window) {
         t->region_miss[i].at = at;
         t->region_miss[i].tsc = now;
@@ -277,8 +285,15 @@ static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost
     uint64_t pc = tcg_guest_pc_at(tb, at) + tb->key.cs_base;
     t->tlb_only[tcg_pc_slot(pc)] = pc;
     tcg_lock(t);
-    tcg_tb_invalidate(t, tb);
+    tcg_tb_invalidate(t, tb, CNT_drop_region);
     tcg_unlock(t);
+}
+
+static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost)
+{
+    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1);
+    env->region_turns = env->region_turn = env->region[region - 1].len[0] >= PAGE_SIZE ? REGION_TURN : REGION_TURN_PAGE;
+    note_miss(env, cost, window);
 }
 
 /* From the sampling signal: host pc RX was running. A block met often is worth being made anew with region descriptors. */
@@ -298,7 +313,7 @@ void tcg_retire(struct tcg_env *env)
     struct tb *tb = env->cold_tb;
     env->cold_tb = NULL;
     tcg_lock(env->tcg);
-    tcg_tb_invalidate(env->tcg, tb);
+    tcg_tb_invalidate(env->tcg, tb, CNT_drop_hot);
     tcg_unlock(env->tcg);
 }
 
@@ -313,18 +328,6 @@ static void load_bounce(struct tcg_env *env, uint64_t va, unsigned size)
     }
 }
 
-static void store_bounce(struct tcg_env *env, unsigned size)
-{
-    for (unsigned i = 0; i < size;) {
-        unsigned k = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
-        uint64_t v = 0;
-        for (unsigned j = 0; j < k; j++)
-            v |= (uint64_t)env->bounce[i + j] << (8 * j);
-        mmu_st(env->mmu, env->slow_va + i, v, k);
-        i += k;
-    }
-}
-
 void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
 {
     unsigned size = size_kind & 0xff, kind = (size_kind >> 8) & 0xff;
@@ -333,14 +336,16 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     bool restart = size_kind >> 30 & 1, live;
     uint64_t tracked = mmu_tracked_pages(env->mmu);
     void *p = NULL;
+    env->vcpu->n.slow_accesses++;
+    env->vcpu->n.region_misses += region != 0;
     if (!(size_kind >> 25 & 1))
         env->slow_lanes = 0;
-    if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instruction runs alone */
+    if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instructions run apart */
         struct mem_region *r = &env->region[region - 1];
         bool ok = mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
         note_region_miss(env, region, ok ? 1 : MISS_LIMIT / 4);
         if (!ok)
-            tcg_unwind(env, TCG_UNWIND_ONE_INSN);
+            tcg_unwind(env, TCG_UNWIND_APART);
         return NULL;
     }
     if ((size_kind >> 24 & 1) && (va & (size - 1)) && (!env->slow_lanes || tcg_lanes_any(env))) {
@@ -357,6 +362,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
         p = mmu_refill(env->mmu, va, size, access);
     if (p)
         return p;
+    env->vcpu->n.slow_copies++;
     live = env->fpu_live;
     tcg_fpu_save(env);
     if (env->slow_lanes)
@@ -388,6 +394,29 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     return p;
 }
 
+/* What the first access finds is its own affair: a fault, for one. Where the others are not served as it is, they run apart. */
+void *tcg_slow_group(struct tcg_env *env, uint64_t va, uint64_t how)
+{
+    unsigned span = how & 0xff, own_at = how >> 16 & 0xff, own = how >> 24 & 0xff;
+    enum mmu_access access = (how >> 8 & 3) == 1 ? MMU_READ : MMU_WRITE, own_access = (how >> 10 & 3) == 1 ? MMU_READ : MMU_WRITE;
+    uint64_t tracked = mmu_tracked_pages(env->mmu);
+    bool live = env->fpu_live;
+    void *p = mmu_refill(env->mmu, va, span, access);
+    if (p)
+        return p;
+    tcg_fpu_save(env);
+    mmu_probe(env->mmu, va + own_at, own, own_access);
+    if (mmu_tracked_pages(env->mmu) != tracked)
+        tcg_unwind(env, TCG_UNWIND_LOOKUP);
+    if (!(p = mmu_refill(env->mmu, va, span, access))) {
+        note_miss(env, MISS_LIMIT / 4, MISS_LIMIT * MISS_CYCLES);
+        tcg_unwind(env, TCG_UNWIND_APART);
+    }
+    if (live)
+        tcg_fpu_load(env);
+    return p;
+}
+
 void tcg_slow_commit(struct tcg_env *env)
 {
     bool live = env->fpu_live;
@@ -395,7 +424,7 @@ void tcg_slow_commit(struct tcg_env *env)
     if (env->slow_lanes)
         tcg_lanes_store(env, env->slow_va);
     else if (env->slow_ptr == env->bounce)
-        store_bounce(env, env->slow_size);
+        mmu_st_wide(env->mmu, env->slow_va, env->bounce, env->slow_size);
     else
         mmu_rmw_end(env->mmu, env->slow_size);
     if (gens(env) != env->salt_gens)

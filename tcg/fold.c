@@ -36,18 +36,26 @@ static const struct fold_row rows[] = {
     { IR_cmov, SAME, R_A, 0 },
 };
 
+/* What is folded with a constant's value holds for this pc only. */
+static uint64_t value(struct ir_block *b, ir_ref r)
+{
+    if (ir_is_const_pc(b, r))
+        b->movable = false;
+    return b->consts[r - IR_CONST0];
+}
+
 static bool commutes(unsigned op)
 {
     return op == IR_add || op == IR_adc || op == IR_and || op == IR_or || op == IR_xor || op == IR_imul;
 }
 
-static bool matches(const struct ir_block *b, const struct ir_insn *in, unsigned pat)
+static bool matches(struct ir_block *b, const struct ir_insn *in, unsigned pat)
 {
     if (pat == SAME)
         return in->a == in->b;
     if (!ir_is_const(in->b))
         return false;
-    uint64_t m = size_mask(in->size), v = b->consts[in->b - IR_CONST0] & m;
+    uint64_t m = size_mask(in->size), v = value(b, in->b) & m;
     switch (pat) {
     case ZERO: return v == 0;
     case ONE: return v == 1;
@@ -68,7 +76,7 @@ static bool fold_const(struct ir_block *b, const struct ir_insn *in, ir_ref *ref
         ir_ref r = *p == 'a' ? in->a : *p == 'b' ? in->b : in->c;
         if (*p == 'm' || !ir_is_const(r))
             return false;
-        *(*p == 'a' ? &v.a : *p == 'b' ? &v.b : &v.c) = b->consts[r - IR_CONST0];
+        *(*p == 'a' ? &v.a : *p == 'b' ? &v.b : &v.c) = value(b, r);
     }
     if (!ir_eval(in->op, in->size, in->sub, in->imm, &v) || v.fault)
         return false;
@@ -113,14 +121,20 @@ static bool add_disp(struct ir_insn *in, uint64_t v)
     return true;
 }
 
+/* One that stays a pc does not fit a displacement, wherever it is moved to; but sums that wrap take anything. */
+static uint64_t base_value(struct ir_block *b, const struct ir_insn *in, ir_ref r)
+{
+    return in->flags & (IRF_ADDR32 | IRF_ADDR16) || in->scale ? value(b, r) : b->consts[r - IR_CONST0];
+}
+
 bool ir_fold_base(struct ir_block *b, struct ir_insn *in)
 {
     bool changed = false;
-    if (ir_is_const(in->base) && add_disp(in, b->consts[in->base - IR_CONST0])) {
+    if (ir_is_const(in->base) && add_disp(in, base_value(b, in, in->base))) {
         in->base = IR_NONE;
         changed = true;
     }
-    if (ir_is_const(in->index) && add_disp(in, b->consts[in->index - IR_CONST0] << in->scale)) {
+    if (ir_is_const(in->index) && add_disp(in, base_value(b, in, in->index) << in->scale)) {
         in->index = IR_NONE;
         in->scale = 0;
         changed = true;

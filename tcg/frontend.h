@@ -42,6 +42,7 @@ struct tcg_frontend {
     bool (*deliver)(void *cpu);
     /* A host trap inside translated code, at an exact instruction: record the guest exception it stands for; the unwind follows. */
     void (*host_fault)(void *cpu, enum tcg_host_fault);
+    void (*given_up)(void *cpu);                      /* [regs] the instruction under way raises, or begins anew: nothing of it has been done */
     /* Of the x87 instruction at PC, which accessed linear address VA if any: its opcode, and when it has an operand in memory that one's offset. */
     void (*x87_insn)(void *cpu, uint64_t pc, uint64_t va, uint16_t *op, uint64_t *off);
     int (*disas)(void *cpu, const struct tb_key *, uint64_t pc, const uint8_t *bytes, unsigned len, char *out, size_t outlen);   /* length or -1 */

@@ -289,16 +289,6 @@ static void copy_in(const struct run *r, gva_t va, uint8_t *buf, unsigned size)
     }
 }
 
-static void copy_out(const struct run *r, gva_t va, const uint8_t *buf, unsigned size)
-{
-    for (unsigned i = 0, n; i < size; i += n) {
-        uint64_t v = 0;
-        n = size - i >= 8 ? 8 : size - i >= 4 ? 4 : size - i >= 2 ? 2 : 1;
-        memcpy(&v, buf + i, n);
-        mmu_st(r->env->mmu, va + i, v, n);
-    }
-}
-
 static void lanes_are(const struct run *r, const struct ir_native *n)
 {
     r->env->slow_lanes = n->lanes;
@@ -340,7 +330,7 @@ static void exec_native(const struct run *r, const struct ir_insn *in)
     if (n->lanes && (n->mem & NM_WRITE))
         tcg_lanes_store(r->env, va);
     else if (bounce && (n->mem & NM_WRITE))
-        copy_out(r, va, p, n->mem_size);
+        mmu_st_wide(r->env->mmu, va, p, n->mem_size);
     if (in->flags & IRF_FLAGS)
         r->s->fl = fl_to_rflags(word);
     /* x86 keeps bits 16.. of a 16-bit result's register; the native reads its old value from d, so 8 bytes are right for all but temps. */

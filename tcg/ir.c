@@ -32,7 +32,8 @@ void ir_begin(struct ir_block *b, const struct tcg_frontend *fe, uint64_t pc)
     b->pc = pc;
     b->n = b->n_guest = b->n_consts = b->n_labels = b->n_temps = b->n_natives = 0;
     b->guest_bytes = 0;
-    b->uses_fpu = false;
+    b->uses_fpu = b->movable = false;
+    memset(b->is_pc, 0, sizeof b->is_pc);
     b->guest[0] = (struct ir_guest_insn){ pc, 0 };
 }
 
@@ -64,15 +65,28 @@ ir_ref ir_temp(struct ir_block *b)
     return (ir_ref)(IR_TEMP0 + b->n_temps++);
 }
 
-ir_ref ir_const(struct ir_block *b, uint64_t v)
+static ir_ref find_const(struct ir_block *b, uint64_t v, bool pc)
 {
     unsigned stop = b->n_consts > CONST_SEARCH ? b->n_consts - CONST_SEARCH : 0;
     for (unsigned i = b->n_consts; i > stop; i--)
-        if (b->consts[i - 1] == v)
+        if (b->consts[i - 1] == v && ir_is_const_pc(b, (ir_ref)(IR_CONST0 + i - 1)) == pc)
             return (ir_ref)(IR_CONST0 + i - 1);
     assert(b->n_consts < IR_MAX_CONSTS);
     b->consts[b->n_consts] = v;
     return (ir_ref)(IR_CONST0 + b->n_consts++);
+}
+
+ir_ref ir_const(struct ir_block *b, uint64_t v) { return find_const(b, v, false); }
+
+ir_ref ir_const_pc(struct ir_block *b, uint64_t v)
+{
+    if (v - b->pc + (1ull << 32) >= 1ull << 33)
+        b->movable = false;
+    if (!b->movable)
+        return ir_const(b, v);
+    ir_ref r = find_const(b, v, true);
+    b->is_pc[(r - IR_CONST0) / 64] |= 1ull << (r - IR_CONST0) % 64;
+    return r;
 }
 
 uint64_t ir_const_value(const struct ir_block *b, ir_ref r)
@@ -363,7 +377,7 @@ void ir_brnz(struct ir_block *b, unsigned size, ir_ref a, uint32_t label)
 
 void ir_jcc(struct ir_block *b, enum ir_cond cc, uint64_t pc)
 {
-    ir_ref a = ir_const(b, pc);
+    ir_ref a = ir_const_pc(b, pc);
     struct ir_insn *in = put(b, IR_jcc, 8);
     in->sub = (uint8_t)cc;
     in->a = a;
@@ -371,7 +385,7 @@ void ir_jcc(struct ir_block *b, enum ir_cond cc, uint64_t pc)
 
 void ir_jmp(struct ir_block *b, uint64_t pc)
 {
-    ir_ref a = ir_const(b, pc);
+    ir_ref a = ir_const_pc(b, pc);
     put(b, IR_jmp, 8)->a = a;
 }
 

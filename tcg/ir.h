@@ -98,6 +98,8 @@ struct ir_block {
     uint8_t *code;                                 /* IR_MAX_CODE of them: the guest bytes that were decoded, guest_bytes long when a frontend made the block */
     uint64_t guest_bytes;                          /* length of guest code covered */
     bool uses_fpu;
+    bool movable;                                  /* its code for another pc differs in the values of the constants in is_pc only (tcg/move.c) */
+    uint64_t is_pc[IR_MAX_CONSTS / 64];            /* constants that are pc plus something fixed */
     uint8_t mem_bank;                              /* privilege of its data accesses: 0 supervisor, 1 user (region descriptors) */
     struct ir_insn insn[IR_MAX_INSNS];             /* last: a copy may stop after n */
 };
@@ -108,6 +110,14 @@ void ir_guest(struct ir_block *, uint64_t pc, unsigned len);                    
 bool ir_room(const struct ir_block *);                                           /* space for one more guest instruction (any kind) */
 ir_ref ir_temp(struct ir_block *);
 ir_ref ir_const(struct ir_block *, uint64_t v);                                  /* shared when equal */
+/* A constant that is the block's pc plus something fixed. A frontend sets movable first; it goes where such a constant cannot be kept one. */
+ir_ref ir_const_pc(struct ir_block *, uint64_t v);
+static inline bool ir_is_const_pc(const struct ir_block *b, ir_ref r)
+{
+    return ir_is_const(r) && b->movable && b->is_pc[(r - IR_CONST0) / 64] >> (r - IR_CONST0) % 64 & 1;
+}
+/* Where code can be moved to and from: addresses whose neighbourhood of 2 GiB takes 64 bits as a host's immediate. */
+static inline bool ir_pc_movable(uint64_t pc) { return pc - (1ull << 33) < (1ull << 47) - (1ull << 34); }
 uint64_t ir_const_value(const struct ir_block *, ir_ref);
 uint32_t ir_new_label(struct ir_block *);
 
@@ -159,6 +169,7 @@ const char *ir_verify(const struct ir_block *, unsigned *at);
 
 /* ---- passes, in tcg/pipeline.c's order ---- */
 void opt_flags(struct ir_block *);       /* liveness of flags: fl_live, fl_fault; drops IRF_FLAGS nobody can see */
+void opt_move(struct ir_block *);        /* is the block movable still? */
 void opt_copy(struct ir_block *);        /* copy and constant propagation into inputs and addresses, local */
 void opt_dead(struct ir_block *);        /* removes insns whose outputs are unused temps */
 void ir_optimise(struct ir_block *);     /* all of them, with -d ir / opt dumps and verification */

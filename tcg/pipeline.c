@@ -46,6 +46,7 @@ void ir_optimise(struct ir_block *b)
     check(b, "opt_flags");
     opt_dead(b);
     check(b, "opt_dead");
+    opt_move(b);
     if (log_on(LOG_OPT) && log_in_range(b->pc))
         ir_dump(b, "OPT:");
 }

@@ -37,13 +37,15 @@ static void unlink_out(struct tb *tb)
     }
 }
 
-void tcg_tb_invalidate(struct tcg *t, struct tb *tb)
+void tcg_tb_invalidate(struct tcg *t, struct tb *tb, enum counter why)
 {
     if (!tb->valid)
         return;
     tb->valid = false;
-    t->n.invalidations++;
+    t->n.all[why]++;
     unlink_hash(t, tb);
+    if (tb->places || tb->origin)
+        tcg_origin_drop(t, tb->origin ? tb->origin : tb);
     for (unsigned p = 0; p < 2; p++)
         if (tb->phys[p] != ~0ull)
             unlink_page(t, tb, p);
@@ -51,8 +53,8 @@ void tcg_tb_invalidate(struct tcg *t, struct tb *tb)
     unlink_out(tb);
     for (unsigned i = 0; i < t->n_envs; i++) {
         unsigned at = tcg_jc_index(tb->key.pc);
-        if (t->envs[i]->jc_code[at] == tb->code)
-            t->envs[i]->jc_tag[at] = 0;
+        if (t->envs[i]->jc[at].code == tb->code)
+            t->envs[i]->jc[at].tag = 0;
     }
 }
 

@@ -6,6 +6,7 @@
 #include "tcg/frontend.h"
 
 #define TB_MAX_EXITS 66
+#define TB_APART 0x80000000u    /* in a block's mode, beside the frontend's bits: each access has a check of its own. Entered by the run loop only. */
 
 enum tb_fl_where {           /* where the flags value is at a point where guest state may be asked for */
     TBF_MEM,                 /* env->flags */
@@ -75,7 +76,12 @@ struct tb {
     struct tb_exit *exits; unsigned n_exits;
     struct tb_exit *in;      /* exits of other blocks linked to this one */
     struct tb *hash_next, *page_next[2];
-    struct ir_block *ir;     /* kept for the interpreter only */
+    uint32_t *places; unsigned n_places;        /* offset * PLACE_KINDS + enum code_place; NULL: it cannot be moved (tcg/move.c) */
+    struct tb *origin;       /* the block that this one is a moved copy of, whose guest, points, recipes and places it shares */
+    struct tb *origins_next; /* of those that copies are made from, by physical address */
+    uint64_t moved;          /* key.pc - origin's */
+    struct ir_block *ir;     /* kept for the interpreter, and for -d hot, with made, which is before the passes and has the bytes */
+    struct ir_block *made;
 };
 
 struct tcg;

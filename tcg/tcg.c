@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "tcg/interp.h"
 #include "tcg/native.h"
+#include "tcg/profile.h"
 #include "tcg/tcg.h"
 
 #define STACK_SIZE (1u << 20)
@@ -99,7 +100,7 @@ static void code_written(void *opaque, gpa_t gpa, unsigned len)
     }
     tcg_lock(t);
     bool was = cur && cur->valid;
-    tcg_invalidate_range(t, gpa, len);
+    tcg_invalidate_range(t, gpa, len, !env || as_in_device() ? CNT_drop_dma : len == PAGE_SIZE ? CNT_drop_beside : CNT_drop_written);
     bool is = cur && cur->valid;
     tcg_unlock(t);
     if (was && !is)
@@ -128,10 +129,10 @@ int tcg_sampler_start(struct tcg_env *env)
     sigemptyset(&set);
     sigaddset(&set, SIGPROF);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    ev._sigev_un._tid = gettid();
+    ev._sigev_un._tid = env->tid = gettid();
     if (timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &timer) < 0 || timer_settime(timer, 0, &every, NULL) < 0)
         return -errno;
-    return 0;
+    return tcg_profile_thread(env);
 }
 
 /* The CPU state was changed from outside. */

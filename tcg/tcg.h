@@ -12,8 +12,9 @@
 #define TCG_ARGS 3
 #define TCG_HOT_SAMPLES 2             /* of a 1 kHz clock of the thread's CPU time */
 #define TCG_HOT_TURNS 32              /* of a block that is a loop */
-#define TB_HASH_BITS 15
+#define TB_HASH_BITS 19
 #define TB_PAGE_HASH_BITS 14
+#define TCG_ORIGIN_BITS 16
 
 /* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
 enum tcg_exit {
@@ -33,7 +34,7 @@ struct tcg {
     unsigned max_insns;              /* guest instructions a block (-one-insn-per-tb: 1) */
     int lock;
     bool exclusive;                  /* a vCPU wants to be, or is, alone (world.c) */
-    /* code cache: one memfd mapped twice */
+    /* code cache: the same memory mapped twice */
     uint8_t *rw, *rx; size_t cache_size;
     struct code_buf buf;             /* free part */
     uint8_t *blocks_start;           /* rw: after the stubs */
@@ -41,14 +42,19 @@ struct tcg {
     struct arena meta;               /* struct tb and their arrays; reset with the cache */
     struct tb *hash[1 << TB_HASH_BITS];
     struct tb *pages[1 << TB_PAGE_HASH_BITS];
+    struct tb *origins[1 << TCG_ORIGIN_BITS];
     struct tb **by_code; unsigned n_by_code, cap_by_code;       /* in order of address */
     struct ir_block *ir;             /* scratch of the translation under way */
     union counters n;
     struct tb_count *counts;         /* -d count */
+    void (*on_block)(const struct tb *);       /* each block of host code, when it has been made; one call at a time; or NULL */
+    bool profiling;                  /* profile.c */
+    uint64_t keep_ir[4096];          /* while profiling: pcs of blocks whose IR is to be kept, as hot blocks' is: direct-mapped set */
+    bool counting;                   /* all blocks made from now on count how often they run, without their host instructions */
     struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
     uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
     uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
-    uint64_t random;                 /* stress: state of a random sequence, 0: none. Blocks of any length, exits unlinked, looks at what is pending */
+    uint64_t random;                 /* stress: state of a random sequence, 0: none. Blocks of any length, exits unlinked, scratch registers in any order, looks at what is pending */
     uint64_t spoil_pc;               /* lock-step's own test: what is there is translated wrongly, in this form of it; 0: none */
     enum { SPOIL_ANY, SPOIL_BLOCK /* with others */, SPOIL_HOT /* in a hot block */, SPOIL_FLAGS /* flags from another block */ } spoil_form;
     uint64_t salt_seed; uint32_t next_salt, salt_epoch;
@@ -64,6 +70,8 @@ void tcg_free(struct tcg *);
 struct tcg_env *tcg_env_new(struct tcg *, struct vcpu *);
 void tcg_env_free(struct tcg_env *);
 int tcg_sampler_start(struct tcg_env *);           /* on the vCPU's thread: 0 or -errno */
+/* What a SIGPROF's value points to, from the env: the sampler's and the profile's (profile.h) come at different times. */
+enum { TCG_SAMPLE_HOT, TCG_SAMPLE_PROFILE };
 void tcg_run(struct tcg_env *);                    /* on the vCPU's thread until VCPU_EXIT is pending */
 /* Deliver what is pending, then run one guest instruction (tcg->max_insns is 1), whose key goes to *key. False: halted. */
 bool tcg_step(struct tcg_env *, struct tb_key *key);
@@ -82,7 +90,8 @@ int tcg_cache_init(struct tcg *, size_t size);
 void tcg_cache_flush(struct tcg *);
 struct tb *tcg_tb_new(struct tcg *);
 void tcg_tb_insert(struct tcg *, struct tb *);
-void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len);
+void tcg_tb_insert_locked(struct tcg *, struct tb *);
+void tcg_invalidate_range(struct tcg *, gpa_t gpa, unsigned len, enum counter why);
 unsigned tcg_max_insns(struct tcg *, uint64_t pc, unsigned max);       /* fewer than max where stores into code keep taking blocks away */
 static inline uint32_t tb_hash(uint64_t pc, gpa_t phys, uint32_t mode)
 {
@@ -95,7 +104,7 @@ static inline struct tb **tb_page_link(struct tb *tagged) { return &((struct tb 
 static inline unsigned tcg_jc_index(uint64_t va) { return (unsigned)((va ^ va >> 12) & ((1 << TCG_JC_BITS) - 1)); }
 
 /* ---- retire.c: general registers only ---- */
-void tcg_tb_invalidate(struct tcg *, struct tb *);
+void tcg_tb_invalidate(struct tcg *, struct tb *, enum counter why);        /* CNT_drop_... */
 struct tb *tcg_tb_by_code(struct tcg *, const void *rx);
 
 /* vCPUs may step on each other's states: it is random all the same. */
@@ -107,6 +116,11 @@ static inline unsigned tcg_random(struct tcg *t, unsigned n)
     return (unsigned)(r >> 20) % n;
 }
 
+/* ---- move.c: blocks made from others that differ in pc only ---- */
+struct tb *tcg_move(struct tcg_env *, const struct tb_key *, unsigned max);       /* NULL: there is none to make it from */
+void tcg_origin_add(struct tcg *, struct tb *);
+void tcg_origin_drop(struct tcg *, struct tb *);
+
 /* ---- translate.c ---- */
 struct tb *tcg_translate(struct tcg_env *, const struct tb_key *, unsigned max);
 
@@ -116,6 +130,10 @@ unsigned tcg_chain(struct tcg_env *, void *code);                               
 void tcg_update_salts(struct tcg_env *);
 void tcg_salts_for(struct tcg_env *, const struct tb_key *);
 void *tcg_slow_probe(struct tcg_env *, uint64_t va, uint64_t size_kind);
+/* Accesses off one base, probed by the first of them: how many bytes, read or write (enum native_mem) of them all and of the first,
+   which is so far from the lowest and has so many bytes. */
+#define TCG_GROUP(span, kind, own_kind, own_at, own) ((uint32_t)(span) | (uint32_t)(kind) << 8 | (uint32_t)(own_kind) << 10 | (uint32_t)(own_at) << 16 | (uint32_t)(own) << 24)
+void *tcg_slow_group(struct tcg_env *, uint64_t va, uint64_t how);               /* the host address of va, good for all of them; or no return */
 void tcg_slow_commit(struct tcg_env *);
 void tcg_sample(struct tcg *, struct tcg_env *, uint64_t rx);
 void tcg_retire(struct tcg_env *);
@@ -149,6 +167,7 @@ void tcg_translation_end(struct tcg_env *);
 
 /* ---- exec.c ---- */
 bool tcg_guest_at(struct tcg *, uint64_t rx, uint64_t *pc);            /* false: RX is in no block */
+static inline uint64_t tcg_guest_pc(const struct tb *tb, unsigned gi) { return tb->guest[gi].pc + tb->moved; }
 uint64_t tcg_guest_pc_at(const struct tb *, uint64_t rx);
 void tcg_restore_at(struct tcg_env *, struct tb *, uint64_t rx);
 #endif

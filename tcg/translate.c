@@ -30,14 +30,21 @@ static void keep_guest(struct tcg *t, struct tb *tb, const struct ir_block *ir)
     memcpy(tb->guest, ir->guest, sizeof(struct ir_guest_insn) * ir->n_guest);
 }
 
-/* The interpreter runs the IR itself: a copy as long as its contents. */
-static void keep_ir(struct tcg *t, struct tb *tb, const struct ir_block *ir)
+/* A copy as long as its contents. */
+static struct ir_block *copy_ir(struct tcg *t, const struct ir_block *ir)
 {
     size_t size = offsetof(struct ir_block, insn) + ir->n * sizeof ir->insn[0];
-    tb->ir = arena_alloc(&t->meta, size);
-    memcpy(tb->ir, ir, size);
-    tb->ir->natives = arena_alloc(&t->meta, sizeof(struct ir_native) * (ir->n_natives + 1));
-    memcpy(tb->ir->natives, ir->natives, sizeof(struct ir_native) * ir->n_natives);
+    struct ir_block *copy = arena_alloc(&t->meta, size);
+    memcpy(copy, ir, size);
+    copy->natives = arena_alloc(&t->meta, sizeof(struct ir_native) * (ir->n_natives + 1));
+    memcpy(copy->natives, ir->natives, sizeof(struct ir_native) * ir->n_natives);
+    return copy;
+}
+
+/* The interpreter runs the IR itself. */
+static void keep_ir(struct tcg *t, struct tb *tb, const struct ir_block *ir)
+{
+    tb->ir = copy_ir(t, ir);
     tb->code = t->buf.p + t->buf.rx_delta;         /* a place in the address order */
     tb->code_size = 16;
     t->buf.p += 16;
@@ -77,15 +84,25 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
     struct tcg *t = env->tcg;
     struct ir_block *ir = t->ir;
     unsigned most = tcg_max_insns(t, key->pc, max);
-    /* A group whose check failed runs alone, without groups; a block shortened by stores into it may grow again. */
-    tb->hot = !env->one_insn && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
-    env->fe->translate(tcg_cpu(env), env->mmu, key, most, ir);
+    /* A block shortened by stores into it may grow again. */
+    struct tb_key plain = *key;
+    plain.mode &= ~TB_APART;
+    tb->hot = !env->one_insn && plain.mode == key->mode && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
+    tb->one_insn = env->one_insn;
+    env->fe->translate(tcg_cpu(env), env->mmu, &plain, most, ir);
     unsigned first = tb->hot ? before_inner_loop(t, ir) : 0;
     if (first)
-        env->fe->translate(tcg_cpu(env), env->mmu, key, first, ir);
+        env->fe->translate(tcg_cpu(env), env->mmu, &plain, first, ir);
     if (log_on(LOG_IN_ASM) && log_in_range(key->pc))
-        show_guest(env, key, ir);
+        show_guest(env, &plain, ir);
+    bool keep = t->profiling && (tb->hot || t->keep_ir[tcg_pc_slot(key->pc)] == key->pc);       /* for -d hot */
+    if (keep) {
+        tb->made = copy_ir(t, ir);
+        tb->made->code = memcpy(arena_alloc(&t->meta, ir->guest_bytes + 1), ir->code, ir->guest_bytes);
+    }
     ir_optimise(ir);
+    if (keep)
+        tb->ir = copy_ir(t, ir);
     t->n.ir_ops += ir->n;
     tb->key = *key;
     keep_guest(t, tb, ir);
@@ -176,7 +193,7 @@ static bool changed(const struct ir_block *ir, const struct place *p)
 static void give_up(struct tcg *t, struct tb *tb)
 {
     tcg_lock(t);
-    tcg_tb_invalidate(t, tb);
+    tcg_tb_invalidate(t, tb, CNT_drop_stale);
     tcg_unlock(t);
 }
 
@@ -198,6 +215,10 @@ static struct tb *make(struct tcg_env *env, const struct tb_key *key, unsigned m
         place(env, tb, &p);
         tb->one_insn = env->one_insn || !lasting(&p);
         keep_bytes(t, tb, &p);
+        t->n.blocks++;
+        t->n.block_insns += tb->n_guest;
+        if (unlikely(t->on_block != NULL) && !t->interp)
+            t->on_block(tb);
         tcg_tb_insert(t, tb);
         if (!lasting(&p))
             return tb;
@@ -233,7 +254,7 @@ struct tb *tcg_translate(struct tcg_env *env, const struct tb_key *key, unsigned
     struct tb *tb;
     int error = 0;
     tcg_translation_begin(env);
-    while (!(tb = env->one_insn ? NULL : tcg_find(env, key)) && !(tb = make(env, key, max, &error)))
+    while (!(tb = env->one_insn ? NULL : tcg_find(env, key)) && !(tb = tcg_move(env, key, max)) && !(tb = make(env, key, max, &error)))
         make_room(env);
     tcg_translation_end(env);
     return tb;

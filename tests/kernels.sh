@@ -6,8 +6,10 @@
 
 # run_kernel ENGINE NAME
 run_kernel() {
-    case $2 in svm*) more="-cpu max,+svm" ;; wide*) more="-cpu max" ;; pmu*) more="-cpu max,+pmu" ;; dma64) more="-device virtio-rng-pci" ;; *) more= ;; esac
-    timeout -k 5 "$(limit 90)" ${REFERENCE:-"$duet" -accel "$1" $more} -m 64 -kernel "$work/$2" -nographic -no-reboot \
+    case $2 in svm*) more="-cpu max,+svm" ;; wide*) more="-cpu max" ;; pmu*) more="-cpu max,+pmu" ;; dma64) more="-device virtio-rng-pci" ;; smmsmp*) more="-smp 2" ;; *) more= ;; esac
+    reboot=-no-reboot
+    [ $2 != smmbad64 ] || reboot=
+    timeout -k 5 "$(limit 90)" ${REFERENCE:-"$duet" -accel "$1" $more} -m 64 -kernel "$work/$2" -nographic $reboot \
         -device isa-debug-exit,iobase=0x501,iosize=1 </dev/null >"$work/$1.$2" 2>"$work/$1.$2.err"
     status=$?
     tr -d '\r' <"$work/$1.$2" | sed -n "s,^\(ok\|FAIL\|skip\) \(.*\),\1 $test_name/$1/$2/\2,p"
@@ -15,7 +17,7 @@ run_kernel() {
     verdict "$1/$2" $? "status $status, last: $(tail -n 1 "$work/$1.$2" | cut -c1-100) $(tail -n 1 "$work/$1.$2.err")"
 }
 
-for kernel in ${KERNELS:-prot32 vme32 fpu32 fpu64 smm32 smm64 debug32 debug64 align32 align64 long64 paging32 paging64 wide64 pmu64 smc64 dma64 groups64 loops64 svm64 real16 exits16 exits32 exits64}; do
+for kernel in ${KERNELS:-prot32 vme32 fpu32 fpu64 smm32 smm64 smmbad64 smmsmp64 debug32 debug64 align32 align64 long64 paging32 paging64 wide64 pmu64 smc64 dma64 groups64 loops64 svm64 real16 exits16 exits32 exits64}; do
     if ! make_kernel $kernel; then
         fail "$kernel" "cannot build it: $(tail -n 1 "$work/$kernel.log")"
         continue

@@ -8,6 +8,7 @@ for kernel in exits16 exits32 exits64 smc64 groups64 compute64; do
     make_kernel $kernel || fail "$kernel" "cannot build it: $(tail -n 1 "$work/$kernel.log")"
 done
 make_kernel insn64 -I. tests/insn/*.S || fail insn64 "cannot build it: $(tail -n 1 "$work/insn64.log")"
+make_kernel short32 -I. tests/insn/short/*.S || fail short32 "cannot build it: $(tail -n 1 "$work/short32.log")"
 for kind in 1 2 3 5 6 7; do
     make_tiny $kind || fail "kind$kind" "cannot build it"
 done
@@ -182,7 +183,7 @@ else
     skip nested/on/linux_686-pae "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
     skip nested/on/linux_686 "no i386 kernels: $(tail -n 1 "$work/fetch.log")"
 fi
-for file in kvm_host exits16 exits32 exits64 smc64 groups64 insn64 kind1 kind2 kind3 kind5 kind6 kind7; do
+for file in kvm_host exits16 exits32 exits64 smc64 groups64 insn64 short32 kind1 kind2 kind3 kind5 kind6 kind7; do
     [ ! -e "$work/$file" ] || set -- "$@" "$work/$file"
 done
 if ! tests/guest/mknested.sh "$duet" "$work/outer.gz" tests/guest/nested.sh "$@" >"$work/mknested.log" 2>&1; then

@@ -17,7 +17,7 @@ counted() { sed -n 's/^lockstep: \([0-9]*\) instructions without a difference$/\
 
 # Not among them: exits64, groups64 and svm64, which run for a hundred million instructions. What a kernel says of its own timers is kernels.sh's
 # business: here they run late.
-for kernel in long64 prot32 real16 paging32 paging64 wide64 smc64 exits32 loops64; do
+for kernel in long64 prot32 real16 paging32 paging64 wide64 smc64 smm32 smm64 exits32 loops64; do
     if ! make_kernel $kernel; then
         fail "$kernel" "cannot build it: $(tail -n 1 "$work/$kernel.log")"
         continue
@@ -47,7 +47,7 @@ verdict found/stages $? "not every stage is shown"
 # ---- optimised code: blocks linked, hot loops in their tight copies ----
 
 make_kernel linked64 || fail linked64 "cannot build it: $(tail -n 1 "$work/linked64.log")"
-for kernel in long64 prot32 real16 paging32 paging64 wide64 smc64 exits32 loops64 linked64; do
+for kernel in long64 prot32 real16 paging32 paging64 wide64 smc64 smm32 smm64 exits32 loops64 linked64; do
     run_kernel tcg,interp,blocks=on $kernel
     status=$?
     [ $status = 0 ] && grep -q '^end' "$work/out" && [ "$(counted)" -gt 500 ]

@@ -39,7 +39,7 @@ refuses() {
 refuses model "'Haswel'.*Haswell" Haswel
 refuses feature "'avx3'.*avx" max,+avx3
 refuses not_implemented 'sse4a' max,+sse4a
-refuses dependency 'avx2 builds on avx.*nearest possible: duet64,\+avx2,\+avx,\+xsave' duet64,+avx2
+refuses dependency 'avx2 builds on avx.*nearest possible: x86-64-v2,\+avx2,\+avx,\+xsave' x86-64-v2,+avx2
 refuses contradiction 'avx2 builds on avx.*nearest' max,-avx,avx2=on
 refuses vendor 'GenuineIntel' max,vendor=Cyrix
 refuses number 'stepping=16' max,stepping=16

@@ -78,6 +78,46 @@ grep -q '^siblings 4' "$work/linux4" && grep -q '^cpu cores 2' "$work/linux4"
 verdict topology $? "$(grep -E '^(siblings|cpu cores)' "$work/linux4" | tr '\n' ' ')"
 linux 8 8
 
+# The interpreter has time for a kernel and a shell only.
+mini=$work/mini
+mkdir -p "$mini/bin" "$mini/proc" "$mini/dev"
+cp "$guest/busybox" "$mini/bin/"
+cat >"$mini/init" <<'INIT'
+#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t devtmpfs dev /dev
+echo "cpus $(/bin/busybox nproc)"
+job() { /bin/busybox yes "round $1" | /bin/busybox head -c 20000 | /bin/busybox sha256sum | /bin/busybox cut -c1-64; }
+job 1 >/1 & job 2 >/2 & wait
+for i in 1 2; do echo "sum $i $(/bin/busybox cat /$i)"; done
+/bin/busybox dmesg | /bin/busybox grep -E 'BUG|stall|lockup|unstable' | /bin/busybox sed 's/^/kernel: /'
+/bin/busybox poweroff -f
+INIT
+chmod 755 "$mini/init"
+(cd "$mini" && find . | cpio -o -H newc --owner 0:0 --quiet) >"$work/mini.cpio"
+for i in 1 2; do echo "sum $i $(yes "round $i" | head -c 20000 | sha256sum | cut -c1-64)"; done >"$work/mini.sums"
+timeout -k 5 "$(limit 150)" "$duet" -accel interp -smp 2 -m 128 -kernel "$guest/vmlinuz-cloud" -initrd "$work/mini.cpio" -nographic -no-reboot \
+    -append "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off tsc=reliable" </dev/null >"$work/raw" 2>"$work/err"
+status=$?
+tr -d '\r' <"$work/raw" >"$work/linux_interp"
+[ $status = 0 ] && grep -q '^cpus 2$' "$work/linux_interp" && grep '^sum ' "$work/linux_interp" | cmp -s - "$work/mini.sums" &&
+    ! grep -q '^kernel: ' "$work/linux_interp"
+verdict linux_interp $? "status $status; $(grep -aE '^(cpus|kernel)' "$work/linux_interp" | head -n 2 | tr '\n' ' ')$(tail -n 1 "$work/err")"
+
+# Under KVM with half of the interrupt chips in the kernel, nested.
+if [ "${SOAK:-}" != 1 ]; then
+    skip nested_split "three minutes more (SOAK=1 runs it)"
+elif ! tests/guest/mknested.sh "$duet" "$work/outer.gz" tests/guest/nested_smp.sh "$work/smp64" >"$work/mknested.log" 2>&1; then
+    fail nested_split "cannot make the outer initrd: $(tail -n 1 "$work/mknested.log")"
+else
+    timeout -k 5 "$(limit 240)" "$duet" -accel tcg -cpu max,+svm -m 1024 -nographic -no-reboot -kernel "$guest/vmlinuz-cloud" -initrd "$work/outer.gz" \
+        -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check" </dev/null >"$work/raw" 2>"$work/err"
+    tr -d '\r' <"$work/raw" >"$work/nested_split"
+    sed -n "s,^\(ok\|FAIL\|skip\) ,\1 $test_name/nested_split/,p" "$work/nested_split"
+    grep -q '^end' "$work/nested_split" && grep -q '^status 1:' "$work/nested_split"
+    verdict nested_split $? "$(grep '^status' "$work/nested_split"); last: $(tail -n 1 "$work/nested_split" | cut -c1-100)"
+fi
+
 if [ "${SOAK:-}" != 1 ]; then
     skip debian8 "systemd on eight CPUs: two minutes more (SOAK=1 runs it)"
     exit 0

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The translator under circumstances that seldom come up: blocks of one instruction, blocks of random lengths whose exits are not linked and which look
-# for pending work at random, a code cache that is always full, a TLB of two pages. The bare-metal kernels and the instruction cases must not notice;
+# The translator under circumstances that seldom come up: blocks of one instruction, blocks of random lengths whose exits are not linked, which look
+# for pending work at random and whose temporaries are in registers chosen at random, a code cache that is always full, a TLB of two pages. The bare-metal kernels and the instruction cases must not notice;
 # with SOAK=1 neither does Linux, nor any of ten seeds.
 . "$(dirname "$0")/lib.sh"
 

@@ -47,6 +47,9 @@ verdict instructions $? "docs/instructions.md is not current (make)"
 awk -f docs/cpu.awk frontend-x86/insns.def x86/models.c x86/feat.def x86/models.def | cmp - docs/cpu.md
 verdict cpu $? "docs/cpu.md is not current (make)"
 
+awk -f docs/counters.awk core/counters.def tcg/places.def | cmp - docs/counters.md
+verdict counters $? "docs/counters.md is not current (make)"
+
 # Each feature that is offered names what proves it, and that is there.
 lost=
 for proof in $(sed -n 's,^FEAT(\([a-z0-9_]*\)\(.*\)[^2])$,\1:nothing,p; s,^FEAT(.*) */\* \(.*\) \*/$,\1,p' x86/feat.def); do

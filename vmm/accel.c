@@ -8,6 +8,7 @@
 #include "softmmu/mmu.h"
 #include "vmm/engines.h"
 #include "vmm/lockstep.h"
+#include "vmm/speed.h"
 #include "vmm/words.h"
 #include <errno.h>
 #include <stdio.h>
@@ -37,10 +38,10 @@ static int take_smm(struct options *o, const char *val)
     return words_check_value("-machine smm", val, valid);
 }
 
-/* What tests ask of the translator. */
+/* What tests and measurements ask of the translator. */
 static int take_stress(struct options *o, const char *opt, const struct words *w)
 {
-    static const char *const keys[] = { "one-insn-per-tb", "cache-kib", "tlb", "random", NULL };
+    static const char *const keys[] = { "one-insn-per-tb", "cache-kib", "tlb", "random", "profile", NULL };
     struct tcg_stress *s = &o->stress;
 
     for (unsigned i = 0; i < w->n; i++) {
@@ -48,6 +49,7 @@ static int take_stress(struct options *o, const char *opt, const struct words *w
         int ret = !strcmp(key, "one-insn-per-tb") ? words_bool("-accel tcg,one-insn-per-tb", val, &s->one_insn)
                 : !strcmp(key, "cache-kib") ? words_number("-accel tcg,cache-kib", val, 144, 512 << 10, &s->cache_kib)
                 : !strcmp(key, "tlb") ? words_number("-accel tcg,tlb", val, 1, MMU_TINY_MOST, &s->tlb)
+                : !strcmp(key, "profile") ? words_check_value("-accel tcg,profile", o->profile = val, speed_profiles)
                 : !strcmp(key, "random") ? words_number("-accel tcg,random", val, 1, UINT32_MAX, &s->seed) : words_unknown(opt, key, keys);
         if (ret)
             return ret;

@@ -109,7 +109,7 @@ void engine_tcg_say_counts(void)
 {
     uint64_t guest = 0, host = 0;
     for (const struct tb_count *n = the_tcg ? the_tcg->counts : NULL; n; n = n->next) {
-        guest += n->runs * n->guest;
+        guest += n->host ? n->runs * n->guest : 0;               /* else counted for its runs only (tcg->counting) */
         host += n->runs * n->host;
     }
     log_printf("count: guest instructions %llu host instructions %llu ratio %.3f (without slow paths and helpers)\n", (unsigned long long)guest,
@@ -126,6 +126,22 @@ void engine_tcg_counters(void (*add)(union counters *, const union counters *), 
     if (the_tcg->n_envs)
         add(sum, mmu_shared_counters(the_tcg->envs[0]->mmu));
 }
+
+void engine_tcg_count(bool on)
+{
+    the_tcg->counting = on;
+    tcg_cache_flush(the_tcg);
+}
+
+uint64_t engine_tcg_guest_insns(void)
+{
+    uint64_t sum = 0;
+    for (const struct tb_count *n = the_tcg ? __atomic_load_n(&the_tcg->counts, __ATOMIC_ACQUIRE) : NULL; n; n = n->next)
+        sum += __atomic_load_n(&n->runs, __ATOMIC_RELAXED) * n->guest;
+    return sum;
+}
+
+size_t engine_tcg_cache_used(void) { return the_tcg ? (size_t)(the_tcg->buf.p - the_tcg->buf.rw) : 0; }
 
 const struct engine tcg_engine = {
     .name = "tcg", .init = tcg_engine_init, .vcpu_init = vcpu_init, .vcpu_reset = vcpu_reset, .vcpu_run = vcpu_run,

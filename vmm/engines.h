@@ -21,6 +21,9 @@ int engine_tcg_vcpu(struct tcg *, struct vcpu *);
 
 /* What the translator and its softmmus have counted, if there is one, each set handed to ADD. */
 void engine_tcg_counters(void (*add)(union counters *, const union counters *), union counters *sum);
+void engine_tcg_count(bool on);                    /* sets tcg->counting and has all blocks made anew; the vCPUs are at rest */
+uint64_t engine_tcg_guest_insns(void);             /* executed by blocks that count: those made since tcg->counting, and -d count's */
+size_t engine_tcg_cache_used(void);                /* bytes of host code, dropped blocks' included; 0: there is no translator */
 /* -d count: what translated code of the -dfilter range has executed. Without slow paths of memory accesses, helpers and the code between blocks. */
 void engine_tcg_say_counts(void);
 #endif

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const char *const names[] = { "memory read", "memory write", "port read", "port write", "interrupt acknowledge", "CR8 read", "CR8 write",
-    "APIC base read", "APIC base write", "APIC MSR read", "APIC MSR write", "DMA", "change of the map", "A20 change" };
+    "APIC base read", "APIC base write", "APIC MSR read", "APIC MSR write", "DMA", "change of the map", "change of A20 or SMRAM", "SMI" };
 
 static bool passive(const struct ls_event *e) { return e->kind >= EV_DMA; }
 
@@ -40,10 +40,13 @@ static void happen(const struct ls_event *e, int i)
         ls_dma_to(i, e->addr, e->bytes, e->size);
     } else if (e->kind == EV_MAP && i) {
         ls_follow_maps();
-    } else if (e->kind == EV_A20 && i) {
-        ls_cpu(1)->a20_off = e->val;
+    } else if (e->kind == EV_SIGHT && i) {
+        ls_cpu(1)->a20_off = e->val & 1;
+        ls_cpu(1)->smram = (uint8_t)(e->val >> 1);
         vcpu_set_pending(ls.b->vcpus[0], VCPU_WORK);
         ls.mem.stale |= ls.kvm;                      /* its slots follow the map */
+    } else if (e->kind == EV_SMI) {
+        vcpu_set_pending(i ? ls.b->vcpus[0] : ls.env[0]->vcpu, VCPU_SMI);
     }
 }
 
@@ -93,6 +96,16 @@ static bool no_event(struct aspace *as, gpa_t addr, bool write)
     return r && r->kind == REGION_ROM;
 }
 
+/* What the board tells a processor of its lines: A20, and whether SMRAM is seen. */
+static uint64_t sight(int i) { return ls_cpu(i)->a20_off | (uint64_t)ls_cpu(i)->smram << 1; }
+
+/* An SMI that this OUT has brought: it belongs to the instruction (x86_end_out), so B must know within the same one. */
+static bool brought_smi(const struct ls_space *s, bool write)
+{
+    const struct x86_cpu *a = ls_cpu(0);
+    return write && s == &ls.io && !a->smm && a->svm.gif && (__atomic_load_n(&a->vcpu->pending, __ATOMIC_SEQ_CST) & VCPU_SMI);
+}
+
 uint64_t ls_access_a(void *opaque, gpa_t addr, uint64_t val, unsigned size, bool write)
 {
     if (no_event(((struct ls_space *)opaque)->a, addr, write))
@@ -101,8 +114,10 @@ uint64_t ls_access_a(void *opaque, gpa_t addr, uint64_t val, unsigned size, bool
         return replay(0, kind_of(opaque, write), addr, val, size, write).val;
     if (write)
         follow_window(opaque, addr, size);
-    if (ls.recording && ls_cpu(0)->a20_off != ls_cpu(1)->a20_off)
-        record(EV_A20, 0, ls_cpu(0)->a20_off, 0, 0);
+    if (ls.recording && sight(0) != sight(1))
+        record(EV_SIGHT, 0, sight(0), 0, 0);
+    if (ls.recording && brought_smi(opaque, write))
+        record(EV_SMI, 0, 0, 0, 0);
     record(kind_of(opaque, write), addr, val, size, 0);
     return val;
 }

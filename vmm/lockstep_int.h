@@ -14,7 +14,7 @@
 #define LS_MAX_PAGES 8192             /* written by one turn, and a few lately written */
 
 enum ls_kind { EV_READ, EV_WRITE, EV_PORT_READ, EV_PORT_WRITE, EV_ACK, EV_GET_TPR, EV_SET_TPR, EV_GET_BASE, EV_SET_BASE, EV_MSR_READ, EV_MSR_WRITE,
-               EV_DMA, EV_MAP, EV_A20 };      /* these three before the access that causes them */
+               EV_DMA, EV_MAP, EV_SIGHT, EV_SMI };      /* these four before the access that causes them */
 struct ls_event { enum ls_kind kind; unsigned size; int ret; uint64_t addr, val; uint8_t *bytes; };
 
 /* Host memory of A and B's copy of it. */

@@ -53,10 +53,11 @@ static void follow_map(struct ls_space *s)
         return;
     while (s->n)
         as_remove(s->b, &s->regions[--s->n]);
-    for (gpa_t at = 0; s->n < LS_MAX_REGIONS && as_next_run(s->a, at, &r); at = r.start + r.size) {
+    for (gpa_t at = 0; s->n < LS_MAX_REGIONS && as_next_run_of_cpu(s->a, at, &r); at = r.start + r.size) {
         struct ls_copy *c = r.region->kind == REGION_IO ? NULL : copy_of(r.region->host);
         struct region *to = &s->regions[s->n++];
-        *to = (struct region){ .kind = r.region->kind, .name = r.region->name, .max_size = r.region->max_size };
+        *to = (struct region){ .kind = r.region->kind, .name = r.region->name, .max_size = r.region->max_size,
+                                .cpu_only = r.region->cpu_only };
         if (r.region->kind == REGION_IO && r.region->track && (c = ls_copy_by_track(r.region->track))) {
             to->track = c->track_b + (r.region->track - c->track_a) + (r.off >> PAGE_BITS);
         } else if (c) {

@@ -11,12 +11,16 @@
 #include "vmm/counters.h"
 #include "vmm/devtrace.h"
 #include "vmm/engines.h"
+#include "vmm/hot.h"
 #include "vmm/loop.h"
 #include "vmm/monitor.h"
 #include "vmm/options.h"
 #include "vmm/pc.h"
+#include "vmm/perf.h"
+#include "vmm/profile.h"
 #include "vmm/rest.h"
 #include "vmm/smp.h"
+#include "vmm/speed.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -100,18 +104,33 @@ static int watch_signals(struct vm *vm)
     return loop_watch(vm->loop, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), LOOP_READ, on_signal, vm);
 }
 
+static void log_text(void *opaque, const char *text) { log_printf("%s", text); }
 static void log_line(void *opaque, const char *text) { log_printf("counter %s", text); }
 
 static int run(struct run *r)
 {
+    const char *profile = r->opt->profile ? r->opt->profile : log_on(LOG_HOT) ? "on" : NULL;
+    machine_lock();
+    int ret = speed_profile(r->vm, profile);
+    machine_unlock();
+    if (ret)
+        log_warn("-accel %s: no profile: %s", r->vm->engine->name, ret == -ENOENT ? "only tcg has them" : strerror(-ret));
     if (smp_run(r->vm, handle_request, begin_vcpu, r))
         return 1;
     loop_run(r->vm->loop);
     smp_join(r->vm);
+    perf_close();
     if (log_on(LOG_COUNT))
         engine_tcg_say_counts();
     if (log_on(LOG_EXEC))
         counters_each(r->vm, log_line, NULL);
+    if (log_on(LOG_SPEED)) {
+        speed_each(r->vm, false, log_text, NULL);
+        log_printf("speed-json ");
+        speed_each(r->vm, true, log_text, NULL);
+    }
+    if (log_on(LOG_HOT))
+        hot_each(r->vm, HOT_SHOWN, log_text, NULL);
     if (log_on(LOG_DEVICES)) {
         machine_lock();
         devtrace_dump(r->vm);
@@ -132,6 +151,8 @@ static int start(struct run *r)
     memcpy(vm->accel_why, why, sizeof(why));
     if (log_mask || r->opt->lockstep)              /* the first line of what is reported */
         log_printf("engine: %s: %s\n", r->opt->lockstep ? r->opt->lockstep : engine->name, why);
+    if (profile_symbols(r->opt))
+        return 1;
     vm->no_reboot = r->opt->no_reboot;
     if (!(vm->loop = loop_new(vm->clock)) || watch_signals(vm))
         return 1;
@@ -145,6 +166,8 @@ static int start(struct run *r)
         log_error("-accel %s: cannot start", vm->engine->name);
         return 1;
     }
+    if (perf_open(r->opt))
+        return 1;
     machine_lock();
     r->pc = pc_new(vm, r->opt, n_cpus);
     int ret = r->pc ? monitor_open(vm, r->pc, r->opt) : -EINVAL;

@@ -11,14 +11,17 @@
 #include "kvm/kvm.h"
 #include "vmm/counters.h"
 #include "vmm/engines.h"
+#include "vmm/hot.h"
 #include "vmm/kvm_chips.h"
 #include "vmm/rest.h"
+#include "vmm/speed.h"
 #include "vmm/switch.h"
 #include "vmm/words.h"
 #include "x86/cpu.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -29,6 +32,18 @@ static struct monitor {
     char arg[64]; int64_t asked;                   /* of the call under way */
 } mon;
 
+/* Of any length. */
+static void say_text(void *opaque, const char *text)
+{
+    while (*text) {
+        size_t run = strcspn(text, "\n");
+        chr_write(mon.chr, (const uint8_t *)text, run);
+        text += run;
+        if (*text && *text++ == '\n')
+            chr_write(mon.chr, (const uint8_t *)"\r\n", 2);
+    }
+}
+
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *fmt, ...)
 {
@@ -36,15 +51,9 @@ static void say(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    int n = vsnprintf(text, sizeof(text), fmt, ap);
+    vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    for (char *p = text, *end = text + MIN((size_t)MAX(n, 0), sizeof(text) - 1); p < end;) {
-        size_t run = strcspn(p, "\n");
-        chr_write(mon.chr, (const uint8_t *)p, run);
-        p += run;
-        if (p < end && *p++ == '\n')
-            chr_write(mon.chr, (const uint8_t *)"\r\n", 2);
-    }
+    say_text(NULL, text);
 }
 
 static void prompt(void) { say("(duet) "); }
@@ -82,6 +91,27 @@ static void registers(void *opaque)
     answered();
 }
 
+static void hottest(void *opaque)
+{
+    char *end;
+    unsigned long n = *mon.arg ? strtoul(mon.arg, &end, 10) : HOT_SHOWN;
+
+    if (*mon.arg && (*end || n - 1 >= 1000))
+        say("info hot: '%s' is not a number (valid: 1 to 1000)\n", mon.arg);
+    else
+        hot_each(mon.vm, (unsigned)n, say_text, NULL);
+    answered();
+}
+
+static void change_profile(void *opaque)
+{
+    int ret = speed_profile(mon.vm, mon.arg);
+
+    if (ret)
+        say("profile %s: %s\n", mon.arg, ret == -ENOENT ? "only tcg has profiles" : strerror(-ret));
+    answered();
+}
+
 static void change_engine(void *opaque)
 {
     const char *from = mon.vm->engine->name;
@@ -96,7 +126,7 @@ static void change_engine(void *opaque)
 
 /* ---- commands ---- */
 
-static void do_accel(const char *arg)
+static void do_accel(const char *arg, const char *option)
 {
     if (*arg)
         at_rest(change_engine, arg);
@@ -104,7 +134,7 @@ static void do_accel(const char *arg)
         say("accel: which? (tcg, interp, kvm)\n");
 }
 
-static void info_accel(void)
+static void info_accel(const char *option)
 {
     static const char *const places[] = { "off", "split", "on" };
 
@@ -113,21 +143,24 @@ static void info_accel(void)
         say("kernel-irqchip: %s\n", places[kvm_chips_of(mon.vm)]);
 }
 
-static void info_status(void)
+static void info_status(const char *option)
 {
     static const char *const names[] = { "running", "paused", "paused (shutdown)" };
     say("VM status: %s\n", names[rest_state()]);
 }
 
-static void say_line(void *opaque, const char *text) { say("%s", text); }
-static void info_counters(void) { counters_each(mon.vm, say_line, NULL); }
-static void info_registers(void) { at_rest(registers, ""); }
+static void info_counters(const char *option) { counters_each(mon.vm, say_text, NULL); }
+static void info_speed(const char *option) { speed_each(mon.vm, *option, say_text, NULL); }
+static void info_hot(const char *option) { at_rest(hottest, option); }
+static void info_registers(const char *option) { at_rest(registers, ""); }
 
-static const struct { const char *name, *help; void (*show)(void); } infos[] = {
-    { "accel", "engine, why it was chosen, kernel-irqchip", info_accel },
-    { "counters", "what has been counted since the start: exits, blocks, TLB and page-table events", info_counters },
-    { "registers", "the processor's registers", info_registers },
-    { "status", "running or not", info_status },
+static const struct { const char *name, *option, *help; void (*show)(const char *option); } infos[] = {
+    { "accel", "", "engine, why it was chosen, kernel-irqchip", info_accel },
+    { "counters", "", "what has been counted since the start: exits, blocks, TLB and page-table events", info_counters },
+    { "hot", "[N]", "the N blocks that took most time, through all stages (profile on)", info_hot },
+    { "registers", "", "the processor's registers", info_registers },
+    { "speed", "-j", "where time goes (profile on), and what has been counted by the second; -j: as JSON", info_speed },
+    { "status", "", "running or not", info_status },
 };
 
 static void unknown(const char *what, const char *word, const char *const *valid)
@@ -141,27 +174,40 @@ static void unknown(const char *what, const char *word, const char *const *valid
     say("%s: '%s' is not known (nearest: %s; help lists all)\n", what, word, valid[best]);
 }
 
-static void do_info(const char *arg)
+static void do_info(const char *arg, const char *option)
 {
     const char *names[ARRAY_SIZE(infos) + 1] = { NULL };
 
     for (unsigned i = 0; i < ARRAY_SIZE(infos); i++) {
         names[i] = infos[i].name;
-        if (!strcmp(arg, infos[i].name)) {
-            infos[i].show();
-            return;
-        }
+        if (strcmp(arg, infos[i].name))
+            continue;
+        if (*option && strcmp(option, infos[i].option) && *infos[i].option != '[')
+            say("info %s: '%s' is not known (valid: %s)\n", arg, option, *infos[i].option ? infos[i].option : "nothing");
+        else
+            infos[i].show(option);
+        return;
     }
     unknown("info", arg, names);
 }
 
-static void do_stop(const char *arg)
+static void do_profile(const char *arg, const char *option)
+{
+    for (unsigned i = 0; speed_profiles[i]; i++)
+        if (!strcmp(arg, speed_profiles[i])) {
+            at_rest(change_profile, arg);
+            return;
+        }
+    unknown("profile", arg, speed_profiles);
+}
+
+static void do_stop(const char *arg, const char *option)
 {
     if (rest_state() == REST_RUNNING)
         rest_set(mon.vm, REST_STOPPED);
 }
 
-static void do_cont(const char *arg)
+static void do_cont(const char *arg, const char *option)
 {
     if (rest_state() == REST_OFF)
         say("cont: the guest has switched itself off; system_reset starts it again\n");
@@ -169,34 +215,35 @@ static void do_cont(const char *arg)
         rest_set(mon.vm, REST_RUNNING);
 }
 
-static void do_reset(const char *arg) { vm_request(mon.vm, VM_RESET, 0); }
-static void do_powerdown(const char *arg) { pc_power_button(mon.pc); }
-static void do_quit(const char *arg) { vm_request(mon.vm, VM_QUIT, 0); }
-static void do_help(const char *arg);
+static void do_reset(const char *arg, const char *option) { vm_request(mon.vm, VM_RESET, 0); }
+static void do_powerdown(const char *arg, const char *option) { pc_power_button(mon.pc); }
+static void do_quit(const char *arg, const char *option) { vm_request(mon.vm, VM_QUIT, 0); }
+static void do_help(const char *arg, const char *option);
 
-static const struct { const char *name, *arg, *help; void (*run)(const char *arg); } commands[] = {
+static const struct { const char *name, *arg, *help; void (*run)(const char *arg, const char *option); } commands[] = {
     { "accel", "tcg|interp|kvm[,emulated=on]", "move the running machine to another engine", do_accel },
     { "cont", "", "let the guest go on", do_cont },
     { "help", "", "this list", do_help },
-    { "info", "accel|counters|registers|status", "show something", do_info },
+    { "info", "accel|counters|hot [N]|registers|speed [-j]|status", "show something", do_info },
+    { "profile", "on|off|count", "sample where time goes, for info speed and info hot; count: also count the guest's instructions", do_profile },
     { "quit", "", "end the machine", do_quit },
     { "stop", "", "stop the guest", do_stop },
     { "system_powerdown", "", "press the power button", do_powerdown },
     { "system_reset", "", "press the reset button", do_reset },
 };
 
-static void do_help(const char *arg)
+static void do_help(const char *arg, const char *option)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
         say("%s %s -- %s\n", commands[i].name, commands[i].arg, commands[i].help);
     for (unsigned i = 0; i < ARRAY_SIZE(infos); i++)
-        say("info %s -- %s\n", infos[i].name, infos[i].help);
+        say("info %s %s -- %s\n", infos[i].name, infos[i].option, infos[i].help);
 }
 
 static void run_command(char *line)
 {
     const char *names[ARRAY_SIZE(commands) + 1] = { NULL };
-    char *word = strtok(line, " \t"), *arg = strtok(NULL, " \t"), *more = strtok(NULL, " \t");
+    char *word = strtok(line, " \t"), *arg = strtok(NULL, " \t"), *option = strtok(NULL, " \t");
 
     if (!word)
         return;
@@ -204,10 +251,10 @@ static void run_command(char *line)
         names[i] = commands[i].name;
         if (strcmp(word, commands[i].name))
             continue;
-        if (more || (arg && !*commands[i].arg))
+        if ((option && commands[i].run != do_info) || strtok(NULL, " \t") || (arg && !*commands[i].arg))
             say("%s: too many words (%s %s)\n", word, word, commands[i].arg);
         else
-            commands[i].run(arg ? arg : "");
+            commands[i].run(arg ? arg : "", option ? option : "");
         return;
     }
     unknown("monitor", word, names);

@@ -47,6 +47,9 @@ static int take_kernel(struct options *o, const char *opt, char *arg) { o->kerne
 static int take_initrd(struct options *o, const char *opt, char *arg) { o->initrd = arg; return 0; }
 static int take_append(struct options *o, const char *opt, char *arg) { o->append = arg; return 0; }
 static int take_bios(struct options *o, const char *opt, char *arg) { o->bios = arg; return 0; }
+static int take_symbols(struct options *o, const char *opt, char *arg) { o->symbols = arg; return 0; }
+static int take_perfmap(struct options *o, const char *opt, char *arg) { o->perfmap = true; return 0; }
+static int take_jitdump(struct options *o, const char *opt, char *arg) { o->jitdump = true; return 0; }
 static int take_logfile(struct options *o, const char *opt, char *arg) { o->log_path = arg; return 0; }
 
 /* ---- drives, networks, character devices ---- */
@@ -479,7 +482,8 @@ static int take_vga(struct options *o, const char *opt, char *arg)
 
 static int take_log(struct options *o, const char *opt, char *arg)
 {
-    static const char *const valid[] = { "in_asm", "ir", "opt", "out_asm", "int", "mmu", "guest", "exec", "unimp", "count", "io", "devices", NULL };
+    static const char *const valid[] = { "in_asm", "ir", "opt", "out_asm", "int", "mmu", "guest", "exec", "unimp", "count", "io", "devices", "speed",
+        "hot", NULL };
     const char *bad;
 
     if (!log_parse(arg, &o->log_mask, &bad))
@@ -526,8 +530,9 @@ static const struct option_row rows[] = {
     { "M", "pc", "machine", machine_take },
     { "machine", "pc[,accel=ENGINE][,kernel-irqchip=on|split|off][,smm=auto|on|off]", "same as -M", machine_take },
     { "accel", "tcg|interp|auto|kvm[,kernel-irqchip=on|split|off][,emulated=on]"
-      "[,one-insn-per-tb=on][,cache-kib=N][,tlb=N][,random=SEED]",
-      "engine that runs the guest's instructions; emulated: take a slow KVM too; the last four make tcg's life hard", accel_take },
+      "[,profile=on|off|count][,one-insn-per-tb=on][,cache-kib=N][,tlb=N][,random=SEED]",
+      "engine that runs the guest's instructions; emulated: take a slow KVM too; profile: sample where time goes for -d speed,hot, count: and count "
+      "the guest's instructions; the last four make tcg's life hard", accel_take },
     { "lockstep", "tcg,interp[,blocks=on]|interp,tcg|tcg,kvm|interp,kvm",
       "both engines run the guest, instruction by instruction, up to the first difference (exit status 1); blocks: tcg runs on in between", take_lockstep },
     { "cpu", "MODEL[,+F][,-F][,F=on|off][,vendor=V]...|help", "CPU model and features", cpu_take },
@@ -555,10 +560,14 @@ static const struct option_row rows[] = {
     { "no-reboot", NULL, "exit when the guest resets", take_no_reboot },
     { "no-shutdown", NULL, "stay when the guest powers off", take_no_shutdown },
     { "S", NULL, "start with the guest stopped; the monitor's cont lets it go", take_stopped },
-    { "d", "in_asm,ir,opt,out_asm,int,mmu,guest,exec,unimp,count,io,devices", "trace; devices: their state at the end", take_log },
+    { "d", "in_asm,ir,opt,out_asm,int,mmu,guest,exec,unimp,count,io,devices,speed,hot",
+      "trace; devices, speed, hot (blocks that took most time; switches the profile on): at the end", take_log },
     { "rtc", "[base=utc|DATE][,clock=host|accesses]", "the guest's date at its start; accesses: time goes on by device accesses alone", take_rtc },
     { "D", "FILE", "where the trace goes", take_logfile },
     { "dfilter", "LO..HI", "trace code only at these guest addresses", take_dfilter },
+    { "symbols", "FILE", "names of the guest's addresses for -d hot and perf: an ELF file or a System.map; an ELF -kernel by default", take_symbols },
+    { "perfmap", NULL, "names of translated code for perf: /tmp/perf-PID.map", take_perfmap },
+    { "jitdump", NULL, "translated code and its names for perf inject --jit: jit-PID.dump", take_jitdump },
     { "version", NULL, "version", take_version },
     { "help", NULL, "this list", take_help },
     { "h", NULL, "this list", take_help },

@@ -27,11 +27,12 @@ struct device_opt {
 enum smm_choice { SMM_AUTO /* where the engine has the mode: not under KVM */, SMM_ON, SMM_OFF };
 
 struct options {
-    const char *accel, *cpu, *kernel, *initrd, *append, *bios, *log_path;
+    const char *accel, *cpu, *kernel, *initrd, *append, *bios, *log_path, *symbols;
     int kernel_irqchip;                         /* enum kvm_chips */
     int smm;                                    /* enum smm_choice: does the chipset raise SMIs? */
     const char *lockstep;                       /* -lockstep A,B: the leading engine, B follows; NULL: one engine */
     struct tcg_stress stress;                   /* -accel tcg,... */
+    const char *profile;                        /* -accel tcg,profile=: one of speed_profiles, or NULL */
     bool kvm_emulated;                          /* -accel kvm takes a KVM without hardware assistance too */
     uint64_t ram_size;
     unsigned cpus, sockets, cores, threads;     /* 0: not given */
@@ -46,6 +47,7 @@ struct options {
     const char *serial[OPT_SERIALS]; unsigned n_serial;      /* spec of chr_open; "mon:" in front is removed (serial_mux) */
     bool serial_mux[OPT_SERIALS];
     const char *monitor;                        /* spec of chr_open, NULL: none */
+    bool perfmap, jitdump;                      /* vmm/perf.h */
     bool nographic, no_display, snapshot, no_reboot, no_shutdown, stopped;
 };
 

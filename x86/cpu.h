@@ -124,11 +124,14 @@ struct x86_io_smi { uint64_t rip; uint16_t port; uint8_t size; };
 
 /* Performance counters (x86/pmu.c). */
 #define X86_PMU_COUNTERS 4u
+#define X86_PMU_FIXED 3u
 #define X86_PMU_WIDTH 48
 struct timer;
 struct x86_pmu {
-    uint64_t sel[X86_PMU_COUNTERS], pmc[X86_PMU_COUNTERS], ctrl, status;
-    uint64_t since;                     /* host TSC at which pmc was right */
+    uint64_t sel[X86_PMU_COUNTERS], pmc[X86_PMU_COUNTERS + X86_PMU_FIXED], fixed_ctrl, ctrl, status;
+    uint64_t since, insns_seen;         /* host TSC and insns at which pmc was right */
+    uint64_t insns, open;               /* translated code counts here: complete instructions; 1: and the last one, if it is complete */
+    uint8_t count;                      /* instructions are counted, bit 0 below CPL 3, bit 1 at CPL 3 */
     bool user;                          /* the processor has been at CPL 3 since */
     bool halted, filter, interrupt;     /* filter: a counter counts at one level only; interrupt: owed */
     struct timer *timer;                /* the overflow that comes first; made when first wanted */
@@ -236,6 +239,8 @@ int x86_pmu_rdmsr(struct x86_cpu *, uint32_t msr, uint64_t *v);      /* 0, or -1
 int x86_pmu_wrmsr(struct x86_cpu *, uint32_t msr, uint64_t v);
 int x86_rdpmc(struct x86_cpu *, uint32_t n, uint64_t *v);            /* [regs] 0, or -1: #GP */
 void x86_pmu_mode(struct x86_cpu *);                                 /* [regs] privilege may have changed, and pmu.filter is set */
+void x86_pmu_retire(struct x86_cpu *, bool user);                    /* an instruction of that level has ended outside translated code */
+void x86_pmu_full(struct x86_cpu *);                                 /* [regs] insns is not negative any more */
 void x86_pmu_halt(struct x86_cpu *, bool halt);                      /* the processor halts, or goes on */
 void x86_pmu_reset(struct x86_cpu *);
 void x86_pmu_event(struct x86_cpu *);                                /* VCPU_PMI is pending */

@@ -188,7 +188,7 @@ static void leaf_basic(struct x86_cpu *cpu, uint32_t leaf, uint32_t n, uint32_t 
     case 0xa:                                              /* version 2, which is the feature's bit; a set bit of EBX is an event that cannot be counted */
         leaf_features(id, leaf, 0, out);
         if (out[0])
-            out[0] |= X86_PMU_COUNTERS << 8 | X86_PMU_WIDTH << 16 | 7u << 24, out[1] = 0x7a;
+            out[0] |= X86_PMU_COUNTERS << 8 | X86_PMU_WIDTH << 16 | 7u << 24, out[1] = 0x78, out[3] = X86_PMU_FIXED | X86_PMU_WIDTH << 5;
         break;
     case 0xb: case 0x1f:
         leaf_topology(id, n, apic_id, out);

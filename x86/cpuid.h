@@ -40,8 +40,8 @@ enum x86_model_fault {
 };
 struct x86_model_why { enum x86_model_fault fault; char word[64], near[64], list[512]; };
 
-/* Without -cpu: all that makes guests faster, and nothing that only costs them (a fifth level of tables, keys), or that they seldom look for. */
-#define X86_MODEL_DEFAULT "max,-la57,-pku"
+/* Without -cpu. */
+#define X86_MODEL_DEFAULT "duet64"
 /* MODEL[,+F][,-F][,F=on|off][,PROPERTY=VALUE] on a host; NULL or no name: the default. 0, or -EINVAL and why. */
 int x86_model_make(struct x86_cpuid *, const char *spec, x86_leaf_fn *host, void *opaque, struct x86_model_why *why);
 int x86_cpuid_model(struct x86_cpuid *, const char *spec);    /* on this host */

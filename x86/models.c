@@ -159,6 +159,9 @@ static bool expand(struct x86_cpuid *id, const struct model *m, x86_leaf_fn *hos
             everything = true;
             for (unsigned k = 1; k < FEAT_COUNT; k++)
                 x86_feat_set(id, k, x86_feats[k].host < 2 && possible(k, host, opaque));
+        } else if (*p == '?') {
+            for (unsigned k = 1; k < FEAT_COUNT; k++)
+                x86_feat_set(id, k, x86_has(id, k) && possible(k, host, opaque));
         } else if (f != FEAT_none) {
             x86_feat_set(id, f, !off && x86_feats[f].host != 2);
         }

@@ -143,7 +143,7 @@ static int read_special(struct x86_cpu *c, uint32_t msr, uint64_t *v)
     case 0x1a0:
         *v = c->misc_enable;
         return 0;
-    case 0xc1 ... 0xc4: case 0x186 ... 0x189: case 0x38d ... 0x390:
+    case 0xc1 ... 0xc4: case 0x186 ... 0x189: case 0x309 ... 0x30b: case 0x38d ... 0x390:
         return x86_pmu_rdmsr(c, msr, v);
     case 0x6e0:
         return x86_has(c->cpuid, FEAT_tsc_deadline) ? read_intc(c, msr, v) : -1;
@@ -186,7 +186,7 @@ static int write_special(struct x86_cpu *c, uint32_t msr, uint64_t v)
             return -1;
         c->misc_enable = v;
         return 0;
-    case 0xc1 ... 0xc4: case 0x186 ... 0x189: case 0x38d ... 0x390:
+    case 0xc1 ... 0xc4: case 0x186 ... 0x189: case 0x309 ... 0x30b: case 0x38d ... 0x390:
         return x86_pmu_wrmsr(c, msr, v);
     case 0x6e0:
         return x86_has(c->cpuid, FEAT_tsc_deadline) ? write_intc(c, msr, v) : -1;
@@ -211,7 +211,7 @@ static bool msr_offered(const struct x86_cpu *c, uint32_t msr)
     case 0x3b: return x86_has(c->cpuid, FEAT_tsc_adjust);
     case 0x174: case 0x175: case 0x176: return x86_has(c->cpuid, FEAT_sep);
     case 0x277: return x86_has(c->cpuid, FEAT_pat);
-    case 0xc1 ... 0xc4: case 0x186 ... 0x189: case 0x38d ... 0x390: return x86_has(c->cpuid, FEAT_pmu);
+    case 0xc1 ... 0xc4: case 0x186 ... 0x189: case 0x309 ... 0x30b: case 0x38d ... 0x390: return x86_has(c->cpuid, FEAT_pmu);
     case 0x10a: return x86_has(c->cpuid, FEAT_arch_cap);
     case 0xda0: return x86_has(c->cpuid, FEAT_xsaves);
     case 0xc0000103: return x86_has(c->cpuid, FEAT_rdtscp) || x86_has(c->cpuid, FEAT_rdpid);

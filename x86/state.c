@@ -56,7 +56,7 @@ static void reset_core(struct x86_cpu *c)
     c->dr[6] = 0xffff0ff0;
     c->dr[7] = 0x400;
     c->cpl = 0;
-    c->intr_shadow = c->nmi_masked = c->x87_wait = false;
+    c->intr_shadow = c->ss_shadow = c->rep_more = c->exc_rf = c->exc_ext = c->nmi_masked = c->x87_wait = false;
     c->x87_ignored = 0;
     c->exc_pending = c->smm = false;
     c->io_smi = (struct x86_io_smi){ 0 };

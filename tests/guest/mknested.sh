@@ -20,8 +20,8 @@ done
 cp -L "$duet" "$tree/bin/duet"
 "$here/libraries.sh" "$duet" "$tree"
 for file; do
-    cp -L "$file" "$tree/"; [ "${file##*/}" != qemu-system-x86_64 ] || ln -s /qemu-system-x86_64 "$tree/bin/"
-    if [ -x "$file" ] && ldd "$file" >/dev/null 2>&1; then "$here/libraries.sh" "$file" "$tree"; fi
+    cp -RL "$file" "$tree/"; [ "${file##*/}" != qemu-system-x86_64 ] || ln -s /qemu-system-x86_64 "$tree/bin/"
+    if [ -f "$file" ] && [ -x "$file" ] && ldd "$file" >/dev/null 2>&1; then "$here/libraries.sh" "$file" "$tree"; fi
 done
 cp "$run" "$tree/run.sh"
 cat >"$tree/init" <<'INIT'

@@ -50,6 +50,10 @@ if grep -q duet.outer=in_duet /proc/cmdline && [ -e /insn64 ]; then
     sed -n "s,^FAIL trap/icebp.*,skip nested/insn64/icebp: KVM on SVM makes a fault of it,p; s,^FAIL \(.*\),FAIL nested/insn64/\1,p" /out.text
     grep -q '^end' /out.text && [ "$(grep -c '^ok ' /out.text)" -gt 150 ] && [ "$(grep -v icebp /out.text | grep -c '^FAIL')" = 0 ]
     say $? nested/insn64 "status $status $(grep -c '^ok ' /out.text) $(tail -n 1 /err)"
+    inner -m 64 -cpu max -kernel /short32 -no-reboot -device isa-debug-exit,iobase=0x501,iosize=1
+    sed -n "s,^FAIL \(.*\),FAIL nested/short32/\1,p" /out.text
+    grep -q '^end' /out.text && [ "$(grep -c '^ok ' /out.text)" -ge 110 ] && [ $status = 1 ]
+    say $? nested/short32 "status $status $(grep -c '^ok ' /out.text) $(tail -n 1 /err)"
 fi
 
 # Code where nothing is: the kernel cannot go on. One message, with registers and code; the disk is as it was.

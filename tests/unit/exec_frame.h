@@ -59,6 +59,7 @@ static bool exec_seg;                                /* segments of the LDT: dat
 static uint64_t exec_cs_base, exec_ds_base;          /* what st.rip and data addresses, which are linear, have more than registers */
 static bool exec_read_only;                          /* before exec_setup: the page before the data can be read */
 static bool exec_hot;                                /* the translator shall take the blocks for hot ones */
+static uint64_t exec_random;                         /* the translator's stress switch: it begins with this (0: off) */
 static uint64_t exec_tlb_only[16];                   /* a bit a code byte: the translator shall use the TLB for the access of the instruction there */
 #define USER_CS32 0x23
 #define USER_DS 0x2b
@@ -305,7 +306,7 @@ static void exec_setup(void)
 {
     if (exec_tcg.t)
         return;
-    CHECK_EQ(x86_cpuid_model(&exec_model, X86_MODEL_DEFAULT), 0);
+    CHECK_EQ(x86_cpuid_model(&exec_model, "max,-la57,-pku"), 0);
     exec_components = x86_xcr0_valid(&exec_model);
     exec_fpu_size = x86_xsave_size(exec_components, false);
     exec_fe = x86_frontend;
@@ -346,7 +347,9 @@ static void exec_guest(struct machine *m, const struct state *in, struct state *
         m->t->hot[tcg_pc_slot(in->rip + i)] = exec_hot ? in->rip + i : 0;
         m->t->tlb_only[tcg_pc_slot(in->rip + i)] = exec_tlb_only[i / 64] >> i % 64 & 1 ? in->rip + i : 0;
     }
+    m->t->random = exec_random;
     tcg_run(m->env);
+    m->t->random = 0;
     memcpy(out->r, c->regs, sizeof out->r);
     out->rip = c->rip + exec_cs_base;
     out->flags = x86_get_rflags(c);

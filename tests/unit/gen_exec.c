@@ -10,7 +10,7 @@
 #include "tests/unit/exec_loop.h"
 
 static struct state st_in, st_native, st_interp, st_tcg;
-static unsigned bad_rows[4096], cases_run, failures;
+static unsigned bad_rows[4096], cases_run, cases_random, failures;
 static uint64_t code_at = CODE;
 
 static __attribute__((constructor)) void want_read_only(void) { exec_read_only = true; }
@@ -108,6 +108,8 @@ static void check_case(const struct gen *g, uint64_t seed)
     now = g;
     now_seed = seed;
     cases_run++;
+    exec_random = seed >> 34 & 7 ? 0 : seed;
+    cases_random += exec_random != 0;
     if (agree(g, g->n))
         return;
     unsigned n = shorten(g), last = 0;
@@ -501,6 +503,8 @@ TEST(coverage)
         if ((row_forms[n] & want) != want)
             printf("# row %u %s %02x: forms %x of %x\n", n, r->name, r->opcode, row_forms[n] & want, want);
     }
+    printf("# %u cases with registers, links and lengths of blocks at random\n", cases_random);
+    CHECK(cases_random > 1000);
     printf("# %u of %u rows in every form;", full, rows);
     for (unsigned k = 0; k < FORM_COUNT; k++)
         printf(" %s %u%s", form_name[k], form_cases[k], k + 1 < FORM_COUNT ? "," : "\n");

@@ -239,6 +239,7 @@ static void one(unsigned n, unsigned len)
     memcpy(guest, blk->guest, sizeof guest);
     tb.guest = guest;
     tb.hot = hot_mode;
+    jit.t->random = n & 1 ? s : 0;                         /* every other one with scratch registers at random */
     jit.t->buf.p = jit.t->blocks_start;
     arena_reset(&jit.t->meta);
     CHECK_EQ(x64_backend.emit(jit.t, blk, &tb), 0);

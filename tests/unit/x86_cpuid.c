@@ -70,7 +70,7 @@ TEST(cpuid_models)
     fresh("max,-avx,-pku");
     x86_cpuid(&cpu, 0xd, 0, r);
     CHECK(!x86_has(&id, FEAT_xsave) || (r[0] == 3 && r[2] == 576));
-    fresh("duet64");
+    fresh("x86-64-v2");
     x86_cpuid(&cpu, 0xd, 1, r);
     CHECK_EQ(r[0] | r[1] | r[2] | r[3], 0);
     CHECK(!x86_has(&id, FEAT_xsave) && x86_has(&id, FEAT_sse2) && x86_has(&id, FEAT_lm));
@@ -119,7 +119,7 @@ TEST(model_rows)
         listed(rows[i].name, has);
         for (unsigned f = 1; f < FEAT_COUNT && *rows[i].features != '*'; f++)
             CHECK_EQ(x86_has(&id, f), has[f]);
-        for (const char *p = rows[i].features; *p; p += strspn(p, " ")) {
+        for (const char *p = rows[i].features; *p && *p != '?'; p += strspn(p, " ")) {
             char spec[64];
             size_t n = strcspn(p, " ");
             snprintf(spec, sizeof(spec), "max,-%.*s", (int)(n - (*p == '-')), p + (*p == '-'));
@@ -127,6 +127,29 @@ TEST(model_rows)
             p += n;
         }
     }
+}
+
+/* The default can be had everywhere, less what the host lacks; and what it leaves out of what could be had is on purpose. */
+TEST(default_model)
+{
+    struct x86_model_why why;
+    struct x86_cpuid max;
+    lacks.bits = 0;
+    CHECK_EQ(x86_model_make(&max, "max", host, NULL, &why), 0);
+    CHECK_EQ(x86_model_make(&id, NULL, host, NULL, &why), 0);
+    for (unsigned f = 1; f < FEAT_COUNT; f++) {
+        const char *n = x86_feats[f].name;
+        bool left_out = !strncmp(n, "avx512", 6) || !strcmp(n, "la57") || !strcmp(n, "pku") || !strcmp(n, "npt") || !strcmp(n, "nrip_save") ||
+                        !strcmp(n, "flushbyasid");
+        CHECK_EQ(x86_has(&id, f), x86_has(&max, f) && !left_out);
+    }
+    lacks.leaf = 1, lacks.reg = 2, lacks.bits = 1u << 28 | 1u << 19 | 1u << 25;   /* AVX, SSE4.1, AES */
+    CHECK_EQ(x86_model_make(&id, NULL, host, NULL, &why), 0);
+    CHECK(!x86_has(&id, FEAT_avx) && !x86_has(&id, FEAT_avx2) && !x86_has(&id, FEAT_sse42) && !x86_has(&id, FEAT_aes));
+    CHECK(x86_has(&id, FEAT_ssse3) && x86_has(&id, FEAT_xsave) && x86_has(&id, FEAT_bmi2));
+    CHECK_EQ(x86_model_make(&id, "duet64,+aes", host, NULL, &why), -EINVAL);
+    CHECK_EQ(why.fault, X86_NOT_HERE);
+    lacks.bits = 0;
 }
 
 /* Each feature is at its place, and only where the model has it. */
@@ -198,7 +221,7 @@ TEST(model_refused)
     refused("max,family=x", X86_BAD_VALUE, "family=x", "", "");
     refused("max,vendor=Nobody", X86_BAD_VALUE, "vendor=Nobody", "", "");
     refused("max,+sse4a", X86_NOT_GIVEN, "sse4a", "", "");
-    refused("duet64,+avx2", X86_NEEDS_MORE, "avx2", "", "avx xsave");
+    refused("x86-64-v2,+avx2", X86_NEEDS_MORE, "avx2", "", "avx xsave");
     refused("max,-avx,+avx2", X86_NEEDS_MORE, "avx2", "", "avx");
     refused("core2duo,+npt", X86_NEEDS_MORE, "npt", "", "svm");
     lacks.leaf = 7, lacks.reg = 1, lacks.bits = 1u << 16;                   /* no AVX512F */
@@ -305,7 +328,7 @@ TEST(cpuid_xsave_avx512)
 {
     static const unsigned size[3] = { 64, 512, 1024 };
     unsigned end = 0;
-    fresh(X86_MODEL_DEFAULT);
+    fresh("max,-pku");
     if (!x86_has(&id, FEAT_avx512f))
         SKIP("the host has no AVX-512");
     for (unsigned n = 5; n < 8; n++) {
@@ -320,7 +343,7 @@ TEST(cpuid_xsave_avx512)
         x86_cpuid(&cpu, 0xd, 1, r);
         CHECK(r[0] == 15 && r[1] == (k ? 2432 : 832) && r[2] == 0 && r[3] == 0);
     }
-    fresh("duet64");
+    fresh("x86-64-v3");
     CHECK(!x86_has(&id, FEAT_avx512f) && !x86_has(&id, FEAT_gfni) && !x86_has(&id, FEAT_vaes));
     fresh("max,-avx2");
     CHECK(!x86_has(&id, FEAT_avx512f) && !x86_has(&id, FEAT_avx512bw) && !x86_has(&id, FEAT_avx512_vbmi2));
@@ -328,7 +351,7 @@ TEST(cpuid_xsave_avx512)
 
 TEST(cpuid_xsave)
 {
-    fresh(X86_MODEL_DEFAULT ",-avx512f");
+    fresh("max,-pku,-avx512f");
     if (!x86_has(&id, FEAT_avx))
         SKIP("the host has no AVX");
     for (unsigned k = 0; k < 2; k++) {
@@ -342,7 +365,7 @@ TEST(cpuid_xsave)
     CHECK(r[0] == 256 && r[1] == 576 && r[2] == 0 && r[3] == 0);
     x86_cpuid(&cpu, 0xd, 5, r);
     CHECK_EQ(r[0] | r[1] | r[2] | r[3], 0);
-    fresh(X86_MODEL_DEFAULT ",-avx512f,-xsavec");
+    fresh("max,-pku,-avx512f,-xsavec");
     x86_cpuid(&cpu, 0xd, 1, r);
     CHECK(r[0] == 5 && r[1] == 0);
 }

@@ -16,6 +16,18 @@ static void fresh(void)
     x86_reset(&cpu);
 }
 
+/* What holds traps and interrupts off until the end of an instruction ends with a reset. */
+TEST(reset_ends_shadows)
+{
+    fresh();
+    cpu.intr_shadow = cpu.ss_shadow = cpu.rep_more = cpu.exc_rf = true;
+    x86_reset(&cpu);
+    CHECK(!cpu.intr_shadow && !cpu.ss_shadow && !cpu.rep_more && !cpu.exc_rf);
+    cpu.ss_shadow = true;
+    x86_init(&cpu);
+    CHECK(!cpu.ss_shadow);
+}
+
 TEST(msr_sorted)
 {
     for (unsigned i = 1; i < x86_n_msrs; i++)

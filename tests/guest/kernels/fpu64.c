@@ -26,11 +26,22 @@ static void pointers(void)
     EQ(*(u64 *)(fx + 8), 0xffff800012345678); EQ(*(u64 *)(fx + 16), 0x123456789abcdef0);
 }
 
+/* CPUID.7.0:EBX[6]: the operand's pointer and the opcode are those of an exception; without one they stay. */
+static void only_exceptions(void)
+{
+    u32 v[4];
+    cpuid(7, 0, v);
+    EQ(v[1] >> 6 & 1, 1);
+    __asm__ volatile("fninit; fldl %1; fstp %%st(0); fnstenv %0" : "=m"(env) : "m"(one_d)); EQ(env.dp, 0); EQ(env.cs_op, 0);
+    __asm__ volatile("fninit; fldl %1; fstp %%st(0); fxsave64 %0" : "=m"(fx) : "m"(one_d)); EQ(*(u64 *)(fx + 16), 0);
+}
+
 void main(void);
 void main(void)
 {
     WRITE_CR(0, (READ_CR(0) & ~0xcul) | 0x20);
     WRITE_CR(4, READ_CR(4) | 0x200);
     RUN(pointers);
+    RUN(only_exceptions);
     finish();
 }

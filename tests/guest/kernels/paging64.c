@@ -177,6 +177,33 @@ static void crossing(void)
     go(ex, 3, VA + 0xffe); EXPECT(0x80, 0, VA + 0x1002);
 }
 
+/* A store whose first bytes change the entry of its own page: all of it goes where the page was when it began. */
+static u64 bcd = 120000000000300067;
+static struct { u64 m; u16 e; } __attribute__((packed)) real = { 1ull << 63 | 0x300067, 0x4012 };
+static u64 two[2] = { 0x300067, 0x12 };
+CODE(st_bcd, "fninit; fildll bcd; mov (%rbx),%rax; fbstp (%rbx)\n" CODE_END)
+CODE(st_real, "fninit; fldt real; mov (%rbx),%rax; fstpt (%rbx)\n" CODE_END)
+CODE(st_xmm, "movups two,%xmm0; mov (%rbx),%rax; movups %xmm0,(%rbx)\n" CODE_END)
+
+static void own_entry(void)
+{
+    void *const code[] = { st_bcd, st_real, st_xmm };
+    volatile u64 *other = (u64 *)0x300000ul;
+    __asm__ volatile("" : : "m"(bcd), "m"(real), "m"(two));
+    WRITE_CR(0, READ_CR(0) & ~0xcul);
+    WRITE_CR(4, READ_CR(4) | 0x200);
+    for (unsigned k = 0; k < 9; k++) {
+        setup();
+        other[4] = other[5] = 0x7777777777777777;
+        pt[4] = (ul)pt | 0x67;
+        invlpg(VA + 0x4000);
+        go(code[k % 3], 0, VA + 0x4000 + 32); EXPECT_END();
+        EQ(pt[4] & ~NX, 0x300067);
+        EQ(pt[5], k % 3 == 1 ? 0x4012 : 0x12);
+        EQ(other[4], 0x7777777777777777); EQ(other[5], 0x7777777777777777);
+    }
+}
+
 static void remap(void)
 {
     setup();
@@ -284,6 +311,7 @@ void main(void)
     RUN(levels);
     RUN(smep_smap);
     RUN(crossing);
+    RUN(own_entry);
     RUN(remap);
     RUN(pcid);
     RUN(control);

@@ -1,11 +1,11 @@
 /*
- * System management mode, for smm32.c and smm64.c: SMI by port B2h, by the I/O APIC in HLT; the state save map, SMBASE, SMRAM, RSM; what waits meanwhile.
+ * System management mode, for smm32.c and smm64.c, and for smmbad64.c, which has a main() of its own: SMI by port B2h, by the I/O APIC in HLT; the state save map, SMBASE, SMRAM, RSM; what waits meanwhile.
  * The handler is 16-bit code that obeys `box`. APM vol. 2 ch. 10, SDM vol. 3 ch. 34; 82371AB (APMC_EN, SMI_EN), 82441FX (SMRAM).
  */
 #include "kit.h"
 
-static struct box { u32 count, action, halt, cr0, smbase, cs, io, own; } *const box = (void *)0x600;
-enum { GO_ON = 1, AGAIN = 2, NMI = 4, SMI = 8, MOVE = 16 };
+static struct box { u32 count, action, halt, cr0, smbase, cs, io, own, value, at; } *const box = (void *)0x600;
+enum { GO_ON = 1, AGAIN = 2, NMI = 4, SMI = 8, MOVE = 16, POKE = 32 };
 
 __asm__(".pushsection .pieces,\"awx\",@progbits\n.code16\nhandler:\n"
         "incl 0x600; mov %cr0,%eax; mov %eax,0x60c; mov %cs,%ax; mov %ax,0x614; movb %cs:0xfec9,%al; movb %al,0x608; movl %cs:0xfec0,%eax; mov %eax,0x618\n"
@@ -15,6 +15,7 @@ __asm__(".pushsection .pieces,\"awx\",@progbits\n.code16\nhandler:\n"
         "testb $4,0x604; jz 1f; andb $0xfb,0x604; mov $0xfee00300,%ebx; addr32 movl $0x4400,(%ebx)\n1:"
         "testb $8,0x604; jz 1f; andb $0xf7,0x604; outb %al,$0xb2\n1:"
         "testb $16,0x604; jz 1f; mov 0x610,%eax; movl %eax,%cs:0xff00\n1:"
+        "testb $32,0x604; jz 1f; mov 0x620,%eax; mov 0x624,%bx; mov %eax,%cs:(%bx)\n1:"
         "rsm\nhandler_end:\n"
 #ifdef __x86_64__
         ".code64"
@@ -51,10 +52,12 @@ static void go(void *ip, u32 action)
     enter(&r);
 }
 
-static void smi_enable(void)
+static void install(void) { memcpy((void *)0x38000, handler, (ul)(handler_end - handler)); }
+
+static void __attribute__((unused)) smi_enable(void)
 {
     go(rsm_, 0); EXPECT(6, 0, rsm_);
-    memcpy((void *)0x38000, handler, (ul)(handler_end - handler));
+    install();
     go(apm, 0); EXPECT_END(); EQ(box->count, 0);
     pci_put(0x0b5b, pci_get(0x0b5b) | 2);                                  /* APMC_EN */
     go(apm, 0); EXPECT_END(); EQ(box->count, 0);
@@ -62,6 +65,7 @@ static void smi_enable(void)
     go(apm, 0); EXPECT_END(); EQ(box->count, 1);
 }
 
+#ifndef SMM_OWN_MAIN
 #define MAP(at, type) (*(type *)(0x30000ul + (at)))
 static void map(void)
 {
@@ -159,3 +163,4 @@ void main(void)
     RUN(smram);
     finish();
 }
+#endif

@@ -276,8 +276,13 @@ CODE(ud_at, "ud2\n") CODE(de_at, "xor %edx,%edx; mov $1,%eax; xor %ecx,%ecx\nde_
 CODE(gp_at, "mov $0x1238,%eax\ngp_op: mov %eax,%ds\n") LABEL(gp_op);
 CODE(pf_at, "mov %rax,(%rbx)\n") CODE(bp_at, "int3\nbp_end:" VMMCALL) LABEL(bp_end);
 CODE(icebp_at, ".byte 0xf1\nicebp_end:" VMMCALL) LABEL(icebp_end);
+CODE(xsetbv_at, ".byte 0x0f,0x01,0xd1\n")
 static void exceptions(void)
 {
+    prepare(xsetbv_at); intercept(0x46, 1); intercept(0x8d, 1); vm.cr4 &= ~0x40000ull; run();        /* #UD comes before the intercept */
+    EXIT(0x46, xsetbv_at);
+    prepare(xsetbv_at); intercept(0x46, 1); intercept(0x8d, 1); vm.cr4 |= 0x40000; run();
+    EXIT(0x8d, xsetbv_at);
     prepare(ud_at); intercept(0x46, 1); run();
     EXIT(0x46, ud_at);
     prepare(de_at); intercept(0x40, 1); run();
