@@ -19,13 +19,14 @@ system() {
     [ "$(cat "$root/bench-packages" 2>/dev/null)" != "$packages" ] || return 0
     [ "$(id -u)" = 0 ] || die "debootstrap needs root"
     echo "bench/guest.sh: debootstrap of a $1-bit system from ${mirror:-the default mirror} (minutes, once)"
-    rm -rf "$root" "$root.part" "$out/bench-$1.img"
+    rm -rf "$root.part"
     debootstrap --arch="$2" --variant=minbase --include=$packages bookworm "$root.part" ${mirror:+"$mirror"} >"$out/bench-$1.log" 2>&1 ||
         die "debootstrap failed: $(tail -n 1 "$out/bench-$1.log")"
     rm -rf "$root.part"/var/cache/apt/archives/*.deb "$root.part"/var/lib/apt/lists/* "$root.part"/usr/share/doc "$root.part"/usr/share/locale
     echo bench >"$root.part/etc/hostname"
     echo "/dev/vda / ext4 defaults 0 1" >"$root.part/etc/fstab"
     echo $packages >"$root.part/bench-packages"
+    rm -rf "$root" "$out/bench-$1.img"
     mv "$root.part" "$root"
 }
 

@@ -11,7 +11,7 @@ BEGIN { name["duet"] = "Duet"; name["qemu"] = "QEMU"; name["kvm"] = "Duet on KVM
         name[field("who")], mebibytes("beyond_ram_kib"), percent("idle_share"))
 }
 END {
-    printf "Measured by `bench/run%s` on %s, commit %s: %s, rounds: %s, host load %s;\nbeside %s. Geometric means; in brackets what is aimed at.\n\n",
+    printf "Measured by `bench/run%s` on %s, commit %s: %s,\nrounds: %s, host load %s; beside %s.\nGeometric means; in brackets what is aimed at.\n\n",
         fact["mode"] == "quick" ? " quick" : "", fact["date"], fact["commit"], fact["cpu"], fact["rounds"], fact["load"], fact["qemu"]
     print "| class | workloads | times faster than QEMU's translator | times slower than native |\n|---|---|---|---|"
     for (i = 1; i <= n; i++) print lines[i]

@@ -1,5 +1,5 @@
-# result.json from bench/classes, bench/workloads and the raw lines of bench/run (bench/machine.sh says what they are). One object a line:
-# bench/fields.awk reads it so.
+# result.json from bench/classes, bench/goals, bench/workloads and the raw lines of bench/run (bench/machine.sh says what they are). One object a
+# line: bench/fields.awk reads it so.
 function text(s) { gsub(/\\/, "\\\\", s); gsub(/"/, "\\\"", s); gsub(/[^ -~]/, "?", s); return "\"" s "\"" }
 function number(x) { return x == "" ? "null" : x ~ /^[0-9]+$/ ? x "" : sprintf("%.4f", x) }
 # An object's fields, one after the other; `item` and the end of the line by list().
@@ -77,6 +77,7 @@ function put_workload(w,    o, j, who, all) {
     put("workload", text(w))
     put("class", text(class_of[w]))
     put("guest", bits[w])
+    put("size", number(mode == "quick" ? quick[w] : full[w]))
     put("command", text(command[w]))
     put("faster", number(faster[w]))
     put("slower", number(slower[w]))
@@ -101,6 +102,29 @@ function put_machine(b, who,    k) {
     put("beyond_ram_kib", number(beyond[k]))
     put("idle_share", number(idle[k]))
     put("clock", number(ratio(its_clock[k], host_clock[k])))
+    push()
+}
+
+# What a row of bench/goals came to, if it was measured.
+function reached(which,    i, least_gain, f) {
+    if (which ~ /^memory/) return ratio(beyond[substr(which, 7), "duet"], beyond[substr(which, 7), "qemu"])
+    if (which ~ /^idle/) return idle[substr(which, 5), "duet"]
+    if (which == "density") return "integer" in class_density ? class_density["integer"] : ""
+    for (i = 1; i <= n_pairs; i++) {
+        split(pairs[i], f, "|")
+        if (f[2] == "duet" && (least_gain == "" || f[3] / f[4] < least_gain)) least_gain = f[3] / f[4]
+    }
+    return least_gain
+}
+function put_goal(row,    f, x) {
+    split(row, f, "|")
+    x = reached(f[1])
+    put("goal", text(f[1]))
+    put("title", text(f[2]))
+    put("value", number(x))
+    put("words", text(f[3]))
+    put("limit", number(f[4]))
+    put("met", verdict(x, f[4], f[3] == "at least"))
     push()
 }
 
@@ -133,14 +157,15 @@ function check(w,    o, j, who) {
 BEGIN { FS = "|"; split("native duet qemu kvm", order, " ") }
 /^#/ { next }
 FILENAME ~ /classes$/ { class_name[++n_classes] = $1; title[$1] = $2; goal[$1, "faster"] = $3; goal[$1, "slower"] = $4; within[$1] = $5; next }
+FILENAME ~ /goals$/ { goals[++n_goals] = $0; next }
 FILENAME ~ /workloads$/ {
-    name[++n_names] = $1; class_of[$1] = $2; bits[$1] = $3
+    name[++n_names] = $1; class_of[$1] = $2; bits[$1] = $3; quick[$1] = $5; full[$1] = $6
     command[$1] = $0
     for (i = 1; i <= 6; i++) sub(/^[^|]*\|/, "", command[$1])
     next
 }
 { split($0, f, " ") }
-f[1] == "fact" { key[++n_facts] = f[2]; sub(/^fact [^ ]* /, ""); fact[n_facts] = $0 }
+f[1] == "fact" { key[++n_facts] = f[2]; sub(/^fact [^ ]* /, ""); fact[n_facts] = $0; if (f[2] == "mode") mode = f[3] }
 f[1] == "time" { take_time(f[2], f[3], f[4], f[5], f[6], f[7], f[8]) }
 f[1] == "fail" { sub(/^fail [^ ]* [^ ]* [^ ]* /, ""); fail(f[2], f[3], f[4], $0); measured[f[2]] = 1 }
 f[1] == "density" { density[f[2]] = f[3] }
@@ -165,6 +190,8 @@ END {
     list("workloads")
     for (b = 64; b >= 32; b -= 32) for (o = 2; o <= 4; o++) put_machine(b, order[o])
     list("guests")
+    for (i = 1; i <= n_goals; i++) put_goal(goals[i])
+    list("goals")
     for (i = 1; i <= n_pairs; i++) {
         split(pairs[i], f, "|")
         put("scaling", text(f[1])); put("who", text(f[2])); put("one_ms", f[3]); put("two_ms", f[4]); put("gain", number(f[3] / f[4]))

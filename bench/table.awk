@@ -24,6 +24,10 @@ BEGIN {
     guests[++n_guests] = sprintf("%s-bit guest, %s: %s MiB beyond guest RAM, idle %s %%", field("guest"), field("who"), mebibytes("beyond_ram_kib"),
         percent("idle_share"))
 }
+/^{"goal"/ && field("value") != "" {
+    guests[++n_guests] = sprintf("%s: %.3g, %s %s: %s", field("title"), field("value"), field("words"), field("limit") + 0,
+        field("met") == "true" ? "met" : "MISSED")
+}
 /^{"scaling"/ {
     guests[++n_guests] = sprintf("two jobs at once, %s, %s: %s ms on one processor, %s on two: gain %s", field("scaling"), field("who"),
         field("one_ms"), field("two_ms"), times("gain"))

@@ -41,6 +41,13 @@ verdict machine $? "memory $memory KiB, idle $(get '"guest": 64' idle_share)"
 mkdir -p "$work/made"
 {
     echo "fact mode full"
+    echo "memory duet 64 1 2000 1000"
+    echo "memory qemu 64 1 4000 2500"
+    echo "idle duet 64 0.05"
+    echo "density_class integer 3.2"
+    echo "scaling int duet 1000 500"
+    echo "scaling sort duet 1000 800"
+    echo "scaling sort qemu 1000 900"
     for r in 1 2 3 4 5; do
         echo "time gzip native $r 100 x 0 100"
         echo "time gzip duet $r $((r * 50)) x 0 100"
@@ -55,6 +62,9 @@ grep -q '"workload": "gzip".*"duet": {"median": 150, "busy": 0, "least": 50, "mo
     [ "$(get '"class": "integer", "title"' faster_met)" = true ] && [ "$(get '"class": "integer", "title"' slower_met)" = true ] &&
     [ "$(get '"class": "interpreter", "title"' faster_met)" = false ] && [ "$(get '"class": "interpreter", "title"' slower_met)" = null ]
 verdict medians_and_targets $? "$(grep -m 1 '"workload": "gzip"' "$json")"
+goals=$(sed -n 's/^{"goal": "\([a-z0-9]*\)".*"value": \([^,]*\),.*"met": \([a-z]*\)}.*/\1=\2:\3/p' "$json" | tr '\n' ' ')
+[ "$goals" = "memory64=0.4000:true memory32=null:null idle64=0.0500:false idle32=null:null density=3.2000:true scaling=1.2500:false " ]
+verdict goals $? "$goals"
 json=$work/result.json
 
 # ---- what must be noticed ----
@@ -117,6 +127,13 @@ done
 browse --dump-dom "file://$work/made/result.html" | tr '<' '\n' >"$work/made/tags"
 grep -q '^td class="met">≥ 3.5: met' "$work/made/tags" && grep -q '^td class="missed">≥ 4: missed' "$work/made/tags"
 verdict page/targets $? "$(grep -m 3 '^td class="m' "$work/made/tags" | tr '\n' ' ')"
+# The spread of the rounds: 400 / 250 to 2000 / 50 around 666 / 150, on a scale of logarithms that puts 1 and the value where the bar is.
+sed -n 's/^line class="spread" x1="\([^"]*\)" x2="\([^"]*\)".*/\1 \2/p
+        s/^rect .* x="\([^"]*\)".* width="\([^"]*\)".*data-workload="gzip" data-who="duet".*/bar \1 \2/p' \
+    "$work/made/tags" >"$work/made/marks"
+awk 'NR == 1 { x1 = $2; per = $3 / log(666 / 150) }
+     NR == 2 { a = $1 - x1 - per * log(400 / 250); b = $2 - x1 - per * log(2000 / 50); exit !(a * a < 1 && b * b < 1) }' "$work/made/marks"
+verdict page/spread $? "$(head -n 2 "$work/made/marks" | tr '\n' ' ')"
 sed 's/"failures": \[/"failures": [{"failed": "x"}, /; s/"runs": \[/"runs": null, "x": [/' "$page" >"$work/broken.html"
 browse --dump-dom "file://$work/broken.html" | grep -q '<html[^>]* data-errors="1"'
 verdict page/a_broken_one_is_noticed $? "no data-errors on a page without rounds"
