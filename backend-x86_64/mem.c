@@ -1,10 +1,10 @@
 /*
- * Guest memory accesses: the one place that knows how a guest address becomes a host address in emitted code. Two ways. By region
+ * Guest memory accesses: the one place that knows how a guest address becomes a host address in emitted code. Two ways. In hot blocks by region
  * descriptor (softmmu/tlb.h), where the addend does not depend on the address, so that the check is off the critical path:
  *
  *     lea  r10, [guest address] ; sub r10, [region.start] ; cmp r10, [region.len] ; jae slow ; mov r10, [region.addend] ; op [base + r10 + disp]
  *
- * and, for accesses that jump about (found by counting misses, tcg/fast.c) or have no base register, by the TLB:
+ * and, in other blocks, or for accesses that jump about (found by counting misses, tcg/fast.c) or have no base register, by the TLB:
  *
  *     lea  rax, [guest address]
  *     mov  r10, rax ; shr r10, 7 ; and r10d, mask ; add r10, [env.tlb]      TLB entry
@@ -12,6 +12,8 @@
  *     cmp  rax, 4096 - size ; ja slow                                         miss, MMIO, tracked page, or page-crossing
  *     mov  r10, [r10 + host]
  *     op   [rax + r10]
+ *
+ * Either way several accesses off one base can share the first one's check (groups.c); by the TLB it leaves the page's addend in env for the others.
  *
  * slow (out of line): the address is restored and a stub asks the softmmu. It answers with a host address (TLB refilled, or a bounce buffer
  * in env that holds the loaded bytes) and the fast path's last instruction runs on that; or, for writes that cannot go to memory
