@@ -42,13 +42,7 @@
 #define SS 11
 #define DS 12
 
-#define CF 0x1
-#define PF 0x4
-#define AF 0x10
-#define ZF 0x40
-#define SF 0x80
-#define DF 0x400
-#define OF 0x800
+#include "tests/insn/flags.h"
 
 #define REC_BEGIN 1
 #define REC_IN 2
