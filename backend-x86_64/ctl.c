@@ -125,7 +125,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
     }
     if ((from ^ to) & PAGE_MASK || (to & ~PAGE_MASK) > PAGE_SIZE - 16) {
         struct x64_mem gen = ENV_AT(code_gen);
-        gen.disp += to >> 63 ? 4 : 0;
+        gen.disp += tcg_half(x->t, x->tb->key.mode, to) ? 4 : 0;
         x64_rm(c, x64_wide(0x81, 4, 0), X64_CMP, gen);
         e->gen = (uint32_t)(c->p - x->start);
         x64_d(c, 0);
@@ -153,7 +153,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_mov_ri_place(c, R11, to, PLACE_PC);
         else
             x64_mov_ri(c, R11, to);
-        x64_jmp_to(c, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale);
+        x64_jmp_to(c, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale[tcg_half(x->t, x->tb->key.mode, to)]);
     }
     if (pend) {
         x64_patch_here(c, pend);
@@ -285,7 +285,7 @@ static void jump_cache(struct x64_ctx *x)
 {
     struct code_buf *c = x->c;
     struct x64_mem salt = ENV_AT(salt);
-    salt.disp += x->tb->key.pc >> 63 ? 8 : 0;
+    salt.disp += tcg_half(x->t, x->tb->key.mode, x->tb->key.pc) ? 8 : 0;
     x64_mov_rm(c, 8, RAX, salt);
     struct x64_mem code = x64_jump_cache(c);
     uint8_t *miss = x64_jcc(c, CC_NE);

@@ -98,16 +98,14 @@ static void emit_x87_hide(struct code_buf *c)
  * An exit whose link was made for another mapping of code: most often that of another address space that runs the same block (processes of one
  * program). The jump cache may know where it goes in this one; else the link is made anew. r10 = tb, eax = exit number, r11 = target.
  */
-static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s)
+static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s, unsigned half)
 {
-    struct x64_mem salt = ENV_AT(salt), high = salt;
-    high.disp += 8;
-    s->exit_stale = c->p;
+    struct x64_mem salt = ENV_AT(salt);
+    salt.disp += half ? 8 : 0;
+    s->exit_stale[half] = c->p;
     x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
     x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
     x64_mov_rm(c, 8, RAX, salt);
-    x64_test_rr(c, 8, R11, R11);
-    x64_rm(c, x64_wide(0x48, 8, 1), RAX, high);    /* cmovs */
     struct x64_mem code = x64_jump_cache(c);
     uint8_t *miss = x64_jcc(c, CC_NE);
     x64_jmp_m(c, code);
@@ -122,7 +120,8 @@ static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg
     x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
     x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
     emit_exit(c, s, TCG_EXIT_SITE);
-    emit_exit_stale(c, s);
+    emit_exit_stale(c, s, 0);
+    emit_exit_stale(c, s, 1);
     s->exit_poll = c->p;
     x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
     x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);

@@ -27,7 +27,7 @@ enum { FS_HOST = 1, FS_MEM = 2, FS_RECIPE = 4 };      /* RECIPE: only faults can
 extern uint8_t x64_contract[IR_MAX_GLOBALS];
 
 struct x64_stubs {                     /* rw addresses in the code cache */
-    uint8_t *enter, *leave, *exit_site, *exit_stale, *exit_lookup, *exit_reason, *exit_jmpi, *exit_poll, *fault_return;
+    uint8_t *enter, *leave, *exit_site, *exit_stale[2], *exit_lookup, *exit_reason, *exit_jmpi, *exit_poll, *fault_return;
     uint8_t *call_regs, *call_c;       /* helper in r10, arguments in env->args */
     uint8_t *probe;                    /* slow path: address in rax, size | write<<8 in r10d -> rax host address or 0 (bounce in use) */
     uint8_t *probe_group;              /* lowest address in rax, tcg_slow_group's HOW in r10d -> rax its host address */

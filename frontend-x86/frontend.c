@@ -90,6 +90,7 @@ const struct tcg_frontend x86_frontend = {
     .helpers = x86_helpers,
     .n_helpers = H_COUNT,
     .cpu_size = sizeof(struct x86_cpu),
+    .wide = XM_LMA, .upper = { 0xc0000000, 1ull << 63 },
     .pc_offset = offsetof(struct x86_cpu, rip),
     .fpu_offset = offsetof(struct x86_cpu, fpu),
     .xcr0_offset = offsetof(struct x86_cpu, xcr0),

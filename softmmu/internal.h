@@ -291,6 +291,11 @@ static inline void tlb_install(struct mmu *m, gva_t va, unsigned mode, unsigned 
 void tlbs_reset(struct mmu_shared *, struct space *);       /* of all vCPUs */
 void mmu_resolve(struct mmu *);                              /* unlocked; vCPU */
 void gens_sync(struct mmu_shared *);
+/* Is it a root's upper half, or the page directory that 32-bit PAE paging has for the last GiB? */
+static inline bool is_upper_table(const struct shadow_page *sp)
+{
+    return sp->tag && sp->entry_size == 8 && (sp->shift >= 48 || (sp->shift == 30 && sp->tag == 3));
+}
 void space_join_group(struct mmu_shared *, struct space *, const struct shadow_page *);
 void space_leave_group(struct mmu_shared *, struct space *);
 void flush_locked(struct mmu_shared *);                      /* all TLBs, shadow pages and flat translations; fresh generations */

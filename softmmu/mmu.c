@@ -2,8 +2,9 @@
  * The softmmu: creation, the pool of address spaces, their code generations, and flushing.
  *
  * An address space is a value of ops->root with its TLBs, one for each vCPU and mode; vCPUs in the same one share it. Of N_SPACES, the least
- * recently used in which no vCPU stands is recycled. Its tables of shadow pages are shared and outlive it. Generations: gen_words[0] is the space's own number; gen_words[1] is the number of its group, the spaces whose root
- * tables have equal upper halves (256 entries compared when the space first uses its upper half; a write to one of them leaves the group).
+ * recently used in which no vCPU stands is recycled. Its tables of shadow pages are shared and outlive it. Generations: gen_words[0] is the space's
+ * own number; gen_words[1] is the number of its group, the spaces with the same upper part: whose root tables have equal upper halves (256 entries
+ * compared when the space first uses them; a write to one of them leaves the group), or with 32-bit PAE paging, whose last GiB has the same table.
  * Any drop of an executable upper mapping renews all groups: it is rare (module loading), and a space that has been recycled
  * may have taught its number to blocks that others of the group still run.
  * Locks: m->lock for all that DMA on another thread can reach (internal.h).
@@ -67,23 +68,25 @@ void space_leave_group(struct mmu_shared *m, struct space *s)
     gens_sync(m);
 }
 
-/* The root table of a space that has used its upper half, or NULL. */
+/* The table of a space's upper part, if that has been used, or NULL. */
 static const struct shadow_page *upper_root(const struct space *s)
 {
     for (unsigned i = 0; i < s->n_slots; i++)
-        if (s->slot[i].tag && s->slot[i].shift >= 48)
+        if (is_upper_table(s->slot[i].sp))
             return s->slot[i].sp;
     return NULL;
 }
 
-/* S has just got ROOT as the table of its upper half. */
+/* S has just got ROOT as the table of its upper part. */
 void space_join_group(struct mmu_shared *m, struct space *s, const struct shadow_page *root)
 {
     const uint8_t *upper = root->pt->host + PAGE_SIZE / 2;
+    bool comparable = root->shift >= 48;
     for (unsigned i = 0; i < N_SPACES; i++) {
         struct space *o = &m->spaces[i];
         const struct shadow_page *r = o->used && o != s ? upper_root(o) : NULL;
-        if (!r || r->context != root->context || (r->pt != root->pt && memcmp(r->pt->host + PAGE_SIZE / 2, upper, PAGE_SIZE / 2)))
+        if (!r || r->context != root->context || r->shift != root->shift ||
+            (r->pt != root->pt && !(comparable && !memcmp(r->pt->host + PAGE_SIZE / 2, upper, PAGE_SIZE / 2))))
             continue;
         m->groups[s->group].refs--;
         s->group = o->group;

@@ -21,13 +21,12 @@ static gva_t entry_va(const struct shadow_page *sp, unsigned i) { return sp->tag
 
 static void gens_drop(struct mmu_shared *m, uint64_t mask, gva_t va)
 {
-    if (va >> 63) {
+    if (va >> 63 || va >> 30 == 3)                 /* the latter is an upper part in some modes, and not in others (tcg/frontend.h) */
         for (unsigned i = 0; i < N_SPACES; i++)
             m->groups[i].gen = gen_fresh(m);
-    } else {
+    if (!(va >> 63))
         for (; mask; mask &= mask - 1)
             m->spaces[__builtin_ctzll(mask)].gen_lo = gen_fresh(m);
-    }
     gens_sync(m);
 }
 
@@ -282,7 +281,7 @@ static void slot_set(struct mmu_shared *m, struct space *s, struct shadow_page *
         s->n_slots++;
     }
     s->slot[i] = (struct slot){ sp->tag, sp->shift, sp };
-    if (sp->tag && sp->shift >= 48 && sp->entry_size == 8)
+    if (is_upper_table(sp))
         space_join_group(m, s, sp);
 }
 

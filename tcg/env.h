@@ -34,7 +34,7 @@ struct tcg_env {
     /* 0 */ uint32_t poll;                 /* nonzero: leave at the next loop edge or indirect branch (vcpu->poll_word) */
     /* 4 */ uint32_t flags;                /* canonical place of the flags value at block edges and in helpers */
     /* 8 */ struct tlb_entry *tlb;         /* data TLB of the current address space and mode (softmmu keeps it) */
-    /* 16 */ uint64_t salt[2];             /* numbers of (mode, code generation) for the low and the high half of the address space */
+    /* 16 */ uint64_t salt[2];             /* numbers of (mode, code generation) for the lower and the upper part of the address space (tcg_half) */
     /* 32 */ uint32_t code_gen[2];         /* equal number = same code mapping (guards cross-page links); from softmmu */
     /* 40 */ uint32_t fpu_live; uint32_t fpu_pad;
     /* 48 */ uint64_t spill[6];            /* backend: temps and saved scratch */

@@ -152,7 +152,7 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
     tcg_lock(env->tcg);                            /* a DMA write may be invalidating it right now, on another thread */
     if (tb->valid) {
         env->jc[at].code = tb->code;
-        env->jc[at].tag = tb->key.pc ^ env->salt[tb->key.pc >> 63];
+        env->jc[at].tag = tb->key.pc ^ env->salt[tcg_half(env->tcg, tb->key.mode, tb->key.pc)];
     }
     tcg_unlock(env->tcg);
 }
@@ -160,7 +160,7 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
 static void *jc_code(struct tcg_env *env, const struct tb_key *key)
 {
     unsigned at = tcg_jc_index(key->pc);
-    return !key->cs_base && env->jc[at].tag == (key->pc ^ env->salt[key->pc >> 63]) ? env->jc[at].code : NULL;
+    return !key->cs_base && env->jc[at].tag == (key->pc ^ env->salt[tcg_half(env->tcg, key->mode, key->pc)]) ? env->jc[at].code : NULL;
 }
 
 /* Exit n of FROM goes to DEST from now on, for the mapping of code in force. True: it was linked for another one before. */
@@ -185,7 +185,7 @@ static bool link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
     e->dest = dest;
     e->next_in = dest->in;
     dest->in = e;
-    e->gen_value = env->code_gen[dest->key.pc >> 63];
+    e->gen_value = env->code_gen[tcg_half(t, dest->key.mode, dest->key.pc)];
     t->be->link(t, from, n, dest);
     t->n.links++;
     t->n.relinks += again;

@@ -28,6 +28,8 @@ struct tcg_frontend {
     const uint8_t *pin_order; unsigned n_pin;         /* globals in the order in which they deserve a host register */
     const struct tcg_helper *helpers; unsigned n_helpers;
     size_t cpu_size;
+    /* Which of two generations of the code mapping (softmmu/mmu.c) holds for a pc: the second from upper[0] on, in modes with a bit of wide from upper[1] on. */
+    uint32_t wide; uint64_t upper[2];
     uint32_t pc_offset;                               /* uint64_t pc in the CPU state */
     uint32_t fpu_offset;                              /* 64-byte aligned XSAVE area (standard format) in the CPU state */
     uint32_t xcr0_offset;                             /* uint64_t in the CPU state: components of the area beyond the first three are the guest's when set */

@@ -102,6 +102,7 @@ static inline uint32_t tb_hash(uint64_t pc, gpa_t phys, uint32_t mode)
 static inline unsigned tb_page_hash(gpa_t gpa) { return (unsigned)((gpa >> PAGE_BITS) * 0x9e3779b1u >> 7) & ((1u << TB_PAGE_HASH_BITS) - 1); }
 /* Lists by page hold tagged pointers: bit 0 says which of the block's two pages the link belongs to. */
 static inline struct tb **tb_page_link(struct tb *tagged) { return &((struct tb *)((uintptr_t)tagged & ~1ull))->page_next[(uintptr_t)tagged & 1]; }
+static inline unsigned tcg_half(const struct tcg *t, uint32_t mode, uint64_t pc) { return pc >= t->fe->upper[(mode & t->fe->wide) != 0]; }
 static inline unsigned tcg_jc_index(uint64_t va) { return (unsigned)((va ^ va >> 12) & ((1 << TCG_JC_BITS) - 1)); }
 
 /* ---- retire.c: general registers only ---- */
