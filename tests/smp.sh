@@ -13,6 +13,18 @@ bare() {
     verdict "$1" $? "status $status, last: $(tail -n 1 "$work/bare$1" | cut -c1-100) $(tail -n 1 "$work/err")"
 }
 
+# kvm_bare CHIPS: under KVM. One that emulates kernel code does not lock what crosses a page, so the count of split_locks is then only skipped.
+kvm_bare() {
+    bare "kvm_$1" 2 "kvm,emulated=on,kernel-irqchip=$1" >"$work/verdicts"
+    if [ "$(grep '^FAIL' "$work/verdicts" | grep -vc -e '/split_locks: ' -e ': status 3, last: end')" = 0 ] && grep -q '^FAIL.*/split_locks: ' "$work/verdicts" &&
+        "$duet" -accel kvm -m 16 -kernel "$work/smp64" -nographic </dev/null 2>&1 | grep -q 'emulates guest-kernel code'; then
+        grep -v '^FAIL' "$work/verdicts"
+        skip "kvm_$1/split_locks" "a KVM that emulates guest kernels does not lock what crosses a page"
+    else
+        cat "$work/verdicts"
+    fi
+}
+
 # resets NAME CPUS ENGINE: by the guest in every way, in the end by the monitor
 resets() {
     rm -f "$work/reset"
@@ -36,7 +48,7 @@ fi
 if ! [ -r /dev/kvm ] || [ "${SOAK:-}" != 1 ]; then
     skip kvm "$([ -r /dev/kvm ] && echo 'two minutes more (SOAK=1 runs it)' || echo 'no /dev/kvm here')"
 else
-    for chips in on split off; do bare kvm_$chips 2 kvm,emulated=on,kernel-irqchip=$chips; done
+    for chips in on split off; do kvm_bare $chips; done
 fi
 
 # bad OPTIONS WORDS: refused with these words on stderr
