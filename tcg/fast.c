@@ -261,7 +261,6 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
 #define REGION_TURN 15                /* user-mode misses that the TLB serves between two that come here ... */
 #define REGION_TURN_PAGE 127          /* ... when the last one found no longer run than a page */
 #define MISS_CYCLES 600                /* ... at most so far apart on the average: the descriptor costs more than it saves */
-#define SYSTEM_CYCLES 2000              /* ... in system mode, where every miss comes here */
 
 /* A shared check missed at the instruction that called: one that keeps missing gets a block with a TLB probe for each access instead. cost: in misses;
    window: host cycles in which they count. */
@@ -292,8 +291,7 @@ static void note_miss(struct tcg_env *env, unsigned cost, uint64_t window)
 
 static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost)
 {
-    bool user = (region - 1) % TCG_REGIONS >= TCG_REGION_USES;
-    uint64_t window = user ? (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1) : MISS_LIMIT * SYSTEM_CYCLES;
+    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1);
     env->region_turns = env->region_turn = env->region[region - 1].len[0] >= PAGE_SIZE ? REGION_TURN : REGION_TURN_PAGE;
     note_miss(env, cost, window);
 }
