@@ -32,7 +32,7 @@ system() {
 
 # The serial line logs root in by itself, and root's shell is the server: the getty's word on the console is the end of the boot.
 settings() {
-    mkdir -p "$root/bench/work" "$root/etc/systemd/system/serial-getty@ttyS0.service.d"
+    mkdir -p "$root/bench/scratch" "$root/etc/systemd/system/serial-getty@ttyS0.service.d"
     cat >"$root/etc/systemd/system/serial-getty@ttyS0.service.d/bench.conf" <<'UNIT'
 [Service]
 ExecStart=

@@ -4,8 +4,8 @@ mount --make-rprivate /
 mount --bind "$1" "$1"
 mount -t proc none "$1/proc"
 mount --rbind /dev "$1/dev"
-mount -t tmpfs none "$1/bench/work"
+mount -t tmpfs none "$1/bench/scratch"
 mount -t tmpfs none "$1/tmp"
-: >"$1/bench/work/disk.img"
-mount --bind "$2" "$1/bench/work/disk.img"
+: >"$1/bench/scratch/disk.img"
+mount --bind "$2" "$1/bench/scratch/disk.img"
 exec chroot "$1" /bench/inside.sh

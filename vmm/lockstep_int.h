@@ -92,6 +92,8 @@ void ls_show_cpus(const struct x86_cpu *a, const struct x86_cpu *b, const char *
 int ls_kvm_init(void);
 /* The translator has taken its turn: take the same. False: it cannot be taken; a line on the log. */
 bool ls_kvm_turn(bool a_ran);
+/* B, a state read from KVM, gets what KVM does not keep of segments from A: the hidden part of those that cannot be used, and granularity (AMD). */
+void ls_kvm_settle_segments(const struct x86_cpu *a, struct x86_cpu *b);
 void ls_kvm_say(void);
 
 /* ---- lockstep_blocks.c ---- */

@@ -133,13 +133,8 @@ static void note_vector(void)
     }
 }
 
-/* Differences that mean nothing: the hidden part of a segment that cannot be used; its granularity, which AMD's processors do not keep; and what
-   struct x86_cpu has for the translator only. */
-static void settle(void)
+void ls_kvm_settle_segments(const struct x86_cpu *a, struct x86_cpu *b)
 {
-    const struct x86_cpu *a = ls_cpu(0);
-    struct x86_cpu *b = ls_cpu(1);
-
     for (int i = 0; i < X86_SEGS; i++) {
         bool usable = ((a->seg[i].attr | b->seg[i].attr) & SEG_P) && !(x86_code64(a) && !(a->seg[i].sel & ~3u));
         if (!usable && a->seg[i].sel == b->seg[i].sel)
@@ -147,6 +142,15 @@ static void settle(void)
         if ((a->seg[i].attr ^ b->seg[i].attr) == SEG_G)
             b->seg[i].attr ^= SEG_G;
     }
+}
+
+/* Differences that mean nothing: of segments, and what struct x86_cpu has for the translator only. */
+static void settle(void)
+{
+    const struct x86_cpu *a = ls_cpu(0);
+    struct x86_cpu *b = ls_cpu(1);
+
+    ls_kvm_settle_segments(a, b);
     b->tsc_offset = a->tsc_offset;
 }
 

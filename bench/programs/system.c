@@ -16,20 +16,26 @@ static uint64_t calls(long turns)
     return sum;
 }
 
+/* The exit status of the process, or -1. */
+static int status_of(pid_t pid)
+{
+    int status = -1;
+
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /* fork, exec, wait: of a small program, linked to the C library. */
 static uint64_t execs(long turns)
 {
     uint64_t sum = 0;
 
     while (turns--) {
-        int status = -1;
         pid_t pid = fork();
         if (!pid) {
             execl("/bin/true", "true", NULL);
             _exit(127);
         }
-        waitpid(pid, &status, 0);
-        sum += status == 0;
+        sum += status_of(pid) == 0;
     }
     return sum;
 }
@@ -39,12 +45,10 @@ static uint64_t forks(long turns)
     uint64_t sum = 0;
 
     while (turns--) {
-        int status = -1;
         pid_t pid = fork();
         if (!pid)
             _exit(7);
-        waitpid(pid, &status, 0);
-        sum += status == 7 << 8;
+        sum += status_of(pid) == 7;
     }
     return sum;
 }

@@ -47,8 +47,6 @@
 #define R15 15
 #define FLAGS 16
 
-#include "tests/insn/flags.h"
-
 #define REC_BEGIN 1
 #define REC_IN 2
 #define REC_OUT 3
@@ -81,6 +79,7 @@
 #define NEED_AVX512F NEED_FEATURE(7, 1, 16)
 #define NEED_AVX512BW NEED_FEATURE(7, 1, 30)
 
+#include "tests/insn/cases.h"
 #ifdef __ASSEMBLER__
     .macro record kind, index, a, b
     .pushsection insn_records, "a"
@@ -118,26 +117,11 @@
     record REC_END, 0, 772b, 0
     .endm
 
-    .macro IN reg, value:vararg
-    record REC_IN, \reg, (\value), 0
-    .endm
-    .macro OUT reg, value:vararg
-    record REC_OUT, \reg, (\value), 0
-    .endm
     .macro INX reg, lo, hi
     record REC_INX, \reg, \lo, \hi
     .endm
     .macro OUTX reg, lo, hi
     record REC_OUTX, \reg, \lo, \hi
-    .endm
-    .macro MEM offset, value:vararg
-    record REC_MEM, \offset, (\value), 0
-    .endm
-    .macro MEMOUT offset, value:vararg
-    record REC_MEMOUT, \offset, (\value), 0
-    .endm
-    .macro UNDEF flags:vararg
-    record REC_UNDEF, 0, (\flags), 0
     .endm
     .macro FAULT vector, error, at
     record REC_FAULT, \vector, \error, \at

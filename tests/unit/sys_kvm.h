@@ -282,13 +282,7 @@ static bool memory_same(uint32_t *at)
 /* What struct x86_cpu has for the translator only, the hidden part of segments that cannot be used, and granularity, which AMD's do not keep. */
 static void kvm_settle(const struct x86_cpu *a, struct x86_cpu *b)
 {
-    for (int i = 0; i < X86_SEGS; i++) {
-        bool usable = ((a->seg[i].attr | b->seg[i].attr) & SEG_P) && !(x86_code64(a) && !(a->seg[i].sel & ~3u));
-        if (!usable && a->seg[i].sel == b->seg[i].sel)
-            b->seg[i] = a->seg[i];
-        if ((a->seg[i].attr ^ b->seg[i].attr) == SEG_G)
-            b->seg[i].attr ^= SEG_G;
-    }
+    ls_kvm_settle_segments(a, b);
     b->dr[7] &= ~0x800ull;                           /* KVM knows the RTM bit of every processor */
     b->tsc_offset = a->tsc_offset;
     if (a->intr_shadow && kvm_before_flags & RF_IF)

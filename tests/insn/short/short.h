@@ -42,8 +42,6 @@
 #define SS 11
 #define DS 12
 
-#include "tests/insn/flags.h"
-
 #define REC_BEGIN 1
 #define REC_IN 2
 #define REC_OUT 3
@@ -56,6 +54,7 @@
 #define REC_HANDLER 10
 #define REC_END 11
 
+#include "tests/insn/cases.h"
 #ifdef __ASSEMBLER__
     .macro record kind, index, a, b
     .pushsection short_records, "a"
@@ -85,21 +84,6 @@
     .macro AT offset
     .set short_at, \offset
     record REC_AT, 0, \offset, 0
-    .endm
-    .macro IN reg, value:vararg
-    record REC_IN, \reg, (\value), 0
-    .endm
-    .macro OUT reg, value:vararg
-    record REC_OUT, \reg, (\value), 0
-    .endm
-    .macro MEM offset, value:vararg
-    record REC_MEM, \offset, (\value), 0
-    .endm
-    .macro MEMOUT offset, value:vararg
-    record REC_MEMOUT, \offset, (\value), 0
-    .endm
-    .macro UNDEF flags:vararg
-    record REC_UNDEF, 0, (\flags), 0
     .endm
     .macro FAULT vector, at
     record REC_FAULT, \vector, \at, 0
