@@ -334,13 +334,14 @@ static struct x64_mem lowest(struct x64_ctx *x)
     return (struct x64_mem){x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp + x->group[x->k].lo};
 }
 
-/* In a block that is not hot a leader asks the TLB, and leaves the page's addend to its members. */
+/* In a block that is not hot a leader asks the TLB, and leaves the page's addend to its members. What more than a page fault can come of, its slow path
+   must not ask for by itself (own 0). */
 static void cold_leader(struct x64_ctx *x, unsigned kind, unsigned size)
 {
     struct code_buf *c = x->c;
     const struct x64_group *g = &x->group[x->k];
-    unsigned all = g->store ? NM_RW : kind;
-    struct x64_ool o = {.emit = cold_leader_path, .in = x->in, .kind = (uint8_t)(all | kind << 2), .size = g->span, .own = (uint8_t)size, .below = (uint8_t)-g->lo, .fl = (uint8_t)x64_fl_where(x),
+    unsigned all = g->store ? NM_RW : kind, own = strict(x, x->in) || masked(x, x->in) ? 0 : size;
+    struct x64_ool o = {.emit = cold_leader_path, .in = x->in, .kind = (uint8_t)(all | kind << 2), .size = g->span, .own = (uint8_t)own, .below = (uint8_t)-g->lo, .fl = (uint8_t)x64_fl_where(x),
                         .recipe = (uint8_t)(x->n_recipes - 1), .addr = lowest(x)};
     x64_lea(c, 8, RAX, o.addr);
     o.from = tlb_check(x, all, g->span);

@@ -406,7 +406,8 @@ void *tcg_slow_group(struct tcg_env *env, uint64_t va, uint64_t how)
     if (p)
         return p;
     tcg_fpu_save(env);
-    mmu_probe(env->mmu, va + own_at, own, own_access);
+    if (own)
+        mmu_probe(env->mmu, va + own_at, own, own_access);
     if (mmu_tracked_pages(env->mmu) != tracked)
         tcg_unwind(env, TCG_UNWIND_LOOKUP);
     if (!(p = mmu_refill(env->mmu, va, span, access))) {
