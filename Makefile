@@ -19,7 +19,7 @@ SRC := $(sort $(shell find $(ROOMS) -name '*.c' 2>/dev/null))
 OBJ := $(SRC:%.c=$(B)/%.o)
 LIBOBJ := $(filter-out $(B)/vmm/main.o,$(OBJ))
 # Code that runs while the guest owns the host FPU (tcg/env.h): no vector registers, no sanitizers.
-REGSONLY := tcg/fast.o tcg/lanes.o tcg/exec.o tcg/retire.o softmmu/refill.o softmmu/settle.o frontend-x86/fast.o backend-x86_64/patch.o backend-x86_64/fpu.o
+REGSONLY := tcg/fast.o tcg/learn.o tcg/lanes.o tcg/exec.o tcg/retire.o softmmu/refill.o softmmu/settle.o frontend-x86/fast.o backend-x86_64/patch.o backend-x86_64/fpu.o
 $(addprefix $(B)/,$(REGSONLY)): CFLAGS += -mgeneral-regs-only -fno-sanitize=all
 # Others are so by a pragma. ThreadSanitizer's own code uses vector registers.
 ifeq ($(MODE),tsan)

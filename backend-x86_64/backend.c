@@ -190,8 +190,10 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->fpu_known = x->fpu_dropped = false;
     x->c->same = 0;
     find_last_uses(x);
+    x64_loop_find(x);
     x64_find_groups(x);
     tb->needs_flags = entry_needs_flags(ir);
+    tb->trial = x64_wants_trial(x) ? (uint16_t)(1 + t->next_trial++ % TCG_TRIALS) : 0;
     tb->code = x->start + x->c->rx_delta;
     tb->uses_fpu = ir->uses_fpu;
     x->in = &ir->insn[0];
@@ -203,6 +205,8 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
         if (check)
             check->to = tb->fpu_entry;
     }
+    if (tb->trial)
+        x64_trial_count(x);
     x64_loop_gate(x);
     emit_body(x);
     if (x->overflow || x->c->p > x->c->end) {
@@ -213,6 +217,8 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     }
     tb->code_size = (uint32_t)(x->c->p - x->start);
     keep_meta(x);
+    if (tb->trial)
+        tcg_trial_begin(t, tb, x->loop.gated);
     finish_counts(x);
     return 0;
 }

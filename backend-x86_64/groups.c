@@ -17,6 +17,7 @@
 struct open_group {
     bool used;
     uint8_t slot;                      /* descriptor */
+    bool tlb;                          /* the leader asks the TLB: there is no descriptor */
     ir_ref base, index;
     uint8_t scale;
     uint32_t base_ver, index_ver;
@@ -70,7 +71,7 @@ static void close_group(struct x64_ctx *x, struct open_group *g, unsigned slot)
         l->store = g->store;
         l->slot = (uint8_t)slot;
         for (unsigned i = 1; i < g->members; i++)
-            x->group[g->member[i]] = (struct x64_group){.role = GROUP_MEMBER, .store = g->store, .slot = (uint8_t)slot};
+            x->group[g->member[i]] = (struct x64_group){.role = GROUP_MEMBER, .tlb = g->tlb, .store = g->store, .slot = (uint8_t)slot};
     }
     g->used = false;
 }
@@ -83,10 +84,16 @@ static void close_all(struct x64_ctx *x, struct walk *w)
 
 static bool plain_reg(ir_ref r) { return ir_is_global(r) && x64_contract[r] != NOREG; }
 
-static bool joins(struct walk *w, struct open_group *g, const struct ir_insn *in, unsigned slot, int64_t off, unsigned size)
+/* Whatever is known of the access itself: the leader's check has been made. */
+static bool same_check(const struct open_group *g, unsigned slot)
 {
     bool upgrade = g->slot + (unsigned)TCG_REGIONS == slot && !g->loads_only;     /* a store beside loads: the group becomes one for stores */
-    if (!g->used || g->members == MEMBERS || (g->slot != slot && !upgrade && !(g->store && g->slot == slot + (unsigned)TCG_REGIONS)) || g->base != in->base || g->base_ver != w->ver[in->base] || g->index != in->index)
+    return g->tlb || g->slot == slot || upgrade || (g->store && g->slot == slot + (unsigned)TCG_REGIONS);
+}
+
+static bool joins(struct walk *w, struct open_group *g, const struct ir_insn *in, unsigned slot, int64_t off, unsigned size)
+{
+    if (!g->used || g->members == MEMBERS || !same_check(g, slot) || g->base != in->base || g->base_ver != w->ver[in->base] || g->index != in->index)
         return false;
     if (in->index != IR_NONE && (g->scale != in->scale || g->index_ver != w->ver[in->index] || g->index_off != w->off[in->index]))
         return false;
@@ -94,13 +101,59 @@ static bool joins(struct walk *w, struct open_group *g, const struct ir_insn *in
     return hi - lo <= MEM_REGION_SPAN;
 }
 
+/* A store joins a group of loads: it now stands on the descriptor for stores alone. */
+static void upgrade(struct x64_ctx *x, struct walk *w, struct open_group *g, unsigned slot)
+{
+    for (unsigned j = 0; j < OPEN; j++)
+        if (&w->open[j] != g && !g->tlb && w->open[j].used && !w->open[j].tlb && w->open[j].slot == slot)
+            close_group(x, &w->open[j], j);
+    g->store = true;
+    g->slot = (uint8_t)slot;
+}
+
+/* Access k will use, or fill, its descriptor. Returns whether a group stands on that for stores of this base. */
+static bool descriptor_used(struct x64_ctx *x, struct walk *w, unsigned slot)
+{
+    bool stores_open = false;
+    for (unsigned i = 0; i < OPEN; i++) {
+        struct open_group *g = &w->open[i];
+        if (g->tlb)
+            continue;
+        if (g->used && g->slot == slot)
+            close_group(x, g, i);
+        if (g->slot + (unsigned)TCG_REGIONS == slot)
+            g->loads_only = true;
+        stores_open |= g->used && g->slot == slot + (unsigned)TCG_REGIONS;
+    }
+    return stores_open;
+}
+
+/* A group that is not open, or else one that nothing can join any more, or else any. */
+static struct open_group *take_group(struct x64_ctx *x, struct walk *w)
+{
+    struct open_group *best = &w->open[0];
+    for (unsigned i = 0; i < OPEN; i++) {
+        struct open_group *g = &w->open[i];
+        if (!g->used)
+            return g;
+        if (g->base_ver != w->ver[g->base])
+            best = g;
+    }
+    close_group(x, best, (unsigned)(best - w->open));
+    return best;
+}
+
 static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
 {
     const struct ir_insn *in = &x->ir->insn[k];
+    uint64_t pc = x->ir->guest[in->gi].pc + x->tb->key.cs_base;
     int use = x64_region_use(x, in);
     unsigned slot = (unsigned)use + (kind == NM_READ ? 0 : TCG_REGIONS), size = access_size(x, in);
+    bool tlb = !x->tb->hot || use < 0 || size > MEM_REGION_SPAN || tcg_has_learned(x->t, LEARNED_TLB, pc);
     bool first = !w->seen_access, groupable = use >= 0 && use < 16 && plain_reg(in->base) && (in->index == IR_NONE || plain_reg(in->index)) &&
-        !(in->flags & IRF_ADDR32) && size <= MEM_REGION_SPAN && in->disp >= INT32_MIN + MEM_REGION_SPAN && !tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base);
+        !(in->flags & IRF_ADDR32) && size <= MEM_REGION_SPAN && in->disp >= INT32_MIN + MEM_REGION_SPAN && !tcg_has_learned(x->t, LEARNED_APART, pc) &&
+        !(tlb && x->loop.gated);
+    x->group[k].tlb = tlb;
     w->seen_access = true;
     int64_t off = groupable ? w->off[in->base] + in->disp : 0;
     if (groupable)
@@ -111,33 +164,17 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
             g->lo = MIN(g->lo, off);
             g->hi = MAX(g->hi, off + (int64_t)size);
             g->member[g->members++] = k;
-            if (kind != NM_READ && !g->store) {
-                for (unsigned j = 0; j < OPEN; j++)            /* it now stands on the descriptor for stores alone */
-                    if (j != i && w->open[j].used && w->open[j].slot == slot)
-                        close_group(x, &w->open[j], j);
-                g->store = true;
-                g->slot = (uint8_t)slot;
-            }
+            if (kind != NM_READ && !g->store)
+                upgrade(x, w, g, slot);
             return;
         }
     if (!first)
         close_all(x, w);
-    struct open_group *free_one = &w->open[0];
-    bool stores_open = false;           /* a group that stands on the descriptor for stores of this base */
-    for (unsigned i = 0; i < OPEN; i++) {
-        if (w->open[i].used && use >= 0 && w->open[i].slot == slot)
-            close_group(x, &w->open[i], i);
-        if (use >= 0 && w->open[i].slot + (unsigned)TCG_REGIONS == slot)
-            w->open[i].loads_only = true;
-        stores_open |= w->open[i].used && w->open[i].slot == slot + (unsigned)TCG_REGIONS;
-        if (!w->open[i].used)
-            free_one = &w->open[i];
-    }
+    bool stores_open = !tlb && descriptor_used(x, w, slot);
     x->group[k].restart = first;
     if (!groupable || !first)
         return;
-    close_group(x, free_one, (unsigned)(free_one - w->open));
-    *free_one = (struct open_group){.used = true, .slot = (uint8_t)slot, .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
+    *take_group(x, w) = (struct open_group){.used = true, .slot = (uint8_t)slot, .tlb = tlb, .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
                                     .index_ver = in->index == IR_NONE ? 0 : w->ver[in->index], .index_off = in->index == IR_NONE ? 0 : w->off[in->index],
                                     .lo = off, .hi = off + (int64_t)size, .leader_off = off, .member = {k}, .members = 1, .store = kind != NM_READ, .loads_only = stores_open};
 }
@@ -187,7 +224,7 @@ void x64_find_groups(struct x64_ctx *x)
     for (uint32_t k = 0; k < x->ir->n; k++) {
         const struct ir_insn *in = &x->ir->insn[k];
         unsigned attr = ir_opinfo[in->op].attr, kind = x64_mem_kind(x, in);
-        x->group[k] = (struct x64_group){0};
+        x->group[k] = (struct x64_group){.tlb = true};
         if (x->tb->one_insn || x->tb->key.mode & TB_APART)
             continue;
         if (in->gi != w.gi) {

@@ -42,14 +42,23 @@ static bool is_loop(const struct x64_ctx *x, uint32_t end)
     return true;
 }
 
-void x64_loop_gate(struct x64_ctx *x)
+void x64_loop_find(struct x64_ctx *x)
 {
     struct x64_loop *l = &x->loop;
     l->gate = l->over = l->top = NULL;
     x->tb->tight = 0;
+    l->gated = false;
+    if (!x->tb->hot || x->tb->key.cs_base)
+        return;
     for (l->end = 0; l->end < x->ir->n && !is_loop(x, l->end); l->end++)
         ;
-    if (!x->tb->hot || x->tb->key.cs_base || l->end == x->ir->n)
+    l->gated = l->end < x->ir->n;
+}
+
+void x64_loop_gate(struct x64_ctx *x)
+{
+    struct x64_loop *l = &x->loop;
+    if (!l->gated)
         return;
     l->gate = x64_jmp(x->c);
     x64_patch_here(x->c, l->gate);
@@ -96,7 +105,7 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     int use = x64_region_use(x, in);
     *of = LOOP_PROBED;
     if (use < 0 || use == TCG_REGION_SEG || !plain(base) || !plain(in->index) || (base == IR_NONE && in->index != IR_NONE) || size > MEM_REGION_SPAN ||
-        (in->flags & (IRF_ADDR32 | IRF_ADDR16)) || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc))
+        (in->flags & (IRF_ADDR32 | IRF_ADDR16)) || tcg_has_learned(x->t, LEARNED_TLB, x->ir->guest[in->gi].pc))
         return NULL;
     if (lost(all, base) || lost(all, in->index)) {
         *of = LOOP_CHECKED;

@@ -153,40 +153,6 @@ static struct x64_mem region_len(unsigned region, unsigned bytes)
     return x64_region_field(region, offsetof(struct mem_region, len) + 8 * mem_region_len(bytes));
 }
 
-/*
- * A region missed in user mode: most often the next page, which the TLB knows. rax = va; goes to done with rax = va, r10 = addend and the descriptor
- * set to that page. Falls through when the TLB does not know it either, or when it is the softmmu's turn to find a larger run.
- */
-static void region_from_tlb(struct x64_ctx *x, const struct x64_ool *o, unsigned tag, uint8_t *done)
-{
-    struct code_buf *c = x->c;
-    x64_alu_mi(c, X64_SUB, 4, ENV_AT(region_turn), 1);
-    uint8_t *turn = x64_jcc(c, CC_S);
-    x64_mov_mr(c, 8, ENV_AT(saved_r11), R11);
-    x64_mov_rr(c, 8, R10, RAX);
-    x64_shift_ri(c, X64_SHR, 8, R10, PAGE_BITS - 5);
-    x64_alu_ri(c, X64_AND, 4, R10, (TLB_ENTRIES - 1) << 5);
-    x64_alu_rm(c, X64_ADD, 8, R10, ENV_AT(tlb));
-    x64_mov_rr(c, 8, R11, RAX);
-    x64_alu_rm(c, X64_XOR, 8, R11, x64_at(R10, (int32_t)tag));
-    x64_alu_ri(c, X64_CMP, 8, R11, (int32_t)(PAGE_SIZE - o->size));
-    uint8_t *miss = x64_jcc(c, CC_A);
-    x64_mov_rm(c, 8, R10, x64_at(R10, offsetof(struct tlb_entry, host)));
-    x64_group_r(c, 0xf6, 3, 8, R11);               /* neg */
-    x64_alu_rr(c, X64_ADD, 8, R11, RAX);           /* the page */
-    x64_alu_rr(c, X64_SUB, 8, R10, R11);
-    x64_mov_mr(c, 8, x64_region_field(o->region, offsetof(struct mem_region, start)), R11);
-    x64_mov_mr(c, 8, x64_region_field(o->region, offsetof(struct mem_region, addend)), R10);
-    for (unsigned i = 0; i < MEM_REGION_LENS; i++)
-        x64_mov_mi(c, 8, x64_region_field(o->region, offsetof(struct mem_region, len) + 8 * i), (int32_t)(PAGE_SIZE - mem_region_slack(i)));
-    x64_mov_mi(c, 8, ENV_AT(regions_live), 1);
-    x64_mov_rm(c, 8, R11, ENV_AT(saved_r11));
-    x64_jmp_to(c, done);
-    x64_patch_here(c, miss);
-    x64_mov_rm(c, 8, R11, ENV_AT(saved_r11));
-    x64_patch_here(c, turn);
-}
-
 static void slow_path(struct x64_ctx *x, struct x64_ool *o)
 {
     struct code_buf *c = x->c;
@@ -195,27 +161,21 @@ static void slow_path(struct x64_ctx *x, struct x64_ool *o)
         x64_lea(c, 8, RAX, o->addr);
     else if (!o->region)
         x64_rm(c, x64_wide(0x33, 8, 0), RAX, x64_at(R10, o->tag));
-    if (o->region && x->ir->mem_bank)
-        region_from_tlb(x, o, o->tag, o->resume);
     if (masked(x, o->in))
         x64_lanes_to_env(c, &x->ir->natives[o->in->imm]);
     x64_mov_ri(c, R10, o->size | (uint32_t)o->kind << 8 | (uint32_t)o->region << 16 | (strict(x, o->in) ? 1u << 24 : 0) | (masked(x, o->in) ? 1u << 25 : 0) |
                (uint32_t)o->restart << 30);
-    x64_call_to(c, x->s->probe);
+    x64_call_to(c, o->region ? x->s->probe_region[x->ir->mem_bank][o->kind != NM_READ] : x->s->probe);
     x->in = o->in;
     x64_point_at(x, c->p, o->fl, o->recipe);
     uint8_t *bounce = NULL;
     if (o->kind != NM_READ) {
-        x64_test_rr(c, 8, RAX, RAX);
+        if (!o->region)
+            x64_test_rr(c, 8, RAX, RAX);
         bounce = x64_jcc(c, CC_E);
     }
-    if (o->region) {                               /* r10 = host address - guest address */
-        x64_mov_rr(c, 8, R10, RAX);
-        x64_mov_rm(c, 8, RAX, ENV_AT(slow_va));
-        x64_alu_rr(c, X64_SUB, 8, R10, RAX);
-    } else {
+    if (!o->region)
         x64_alu_rr(c, X64_XOR, 4, R10, R10);
-    }
     x64_jmp_to(c, o->resume);
     if (!bounce)
         return;
@@ -240,12 +200,9 @@ static void leader_path(struct x64_ctx *x, struct x64_ool *o)
 {
     struct code_buf *c = x->c;
     x64_patch_here(c, o->from);
-    x64_alu_rm(c, X64_ADD, 8, R10, o->addr);       /* the lowest address again: r10 was reduced by start */
-    x64_mov_rr(c, 8, RAX, R10);
-    if (x->ir->mem_bank)
-        region_from_tlb(x, o, o->kind == NM_READ ? offsetof(struct tlb_entry, tag_r) : offsetof(struct tlb_entry, tag_w), o->resume);
+    x64_lea(c, 8, RAX, o->addr);
     x64_mov_ri(c, R10, o->size | (uint32_t)o->kind << 8 | (uint32_t)o->region << 16 | 1u << 31);
-    x64_call_to(c, x->s->probe);
+    x64_call_to(c, x->s->probe_region[x->ir->mem_bank][o->kind != NM_READ]);
     x->in = o->in;
     x64_point_at(x, c->p, o->fl, o->recipe);
     x64_jmp_to(c, o->resume);
@@ -270,14 +227,12 @@ static uint8_t *tlb_check(struct x64_ctx *x, unsigned kind, unsigned size)
 
 /* The descriptor for this insn's accesses: 1 + number, or 0 when the TLB serves better. In a block that is not hot there are none: the misses of code
    that runs a few times are too many. */
-static unsigned region_of(struct x64_ctx *x, unsigned size, unsigned kind)
+static unsigned region_of(struct x64_ctx *x, unsigned kind)
 {
-    const struct ir_insn *in = x->in;
-    int use = x64_region_use(x, in);
-    if (!x->tb->hot || use < 0 || size > MEM_REGION_SPAN || tcg_is_tlb_only(x->t, x->ir->guest[in->gi].pc + x->tb->key.cs_base))
+    if (x->group[x->k].tlb)
         return 0;
     bool store = kind != NM_READ || x->group[x->k].store;
-    return 1 + (unsigned)use + TCG_REGION_USES * x->ir->mem_bank + (store ? TCG_REGIONS : 0);
+    return 1 + (unsigned)x64_region_use(x, x->in) + TCG_REGION_USES * x->ir->mem_bank + (store ? TCG_REGIONS : 0);
 }
 
 /* r10 = the addend called OF, from memory unless it is there. */
@@ -297,7 +252,7 @@ static struct x64_mem group_addend(unsigned slot)
 }
 
 /* The host operand of an access whose address needs no check: r10 = addend. region 0: the group's own. */
-#define COLD_ADDEND 0x60
+#define TLB_ADDEND 0x60
 static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
 {
     const struct ir_insn *in = x->in;
@@ -310,12 +265,12 @@ static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
     if (region)
         x64_addend(x, region, x64_region_field(region, offsetof(struct mem_region, addend)));
     else
-        x64_addend(x, COLD_ADDEND + slot, group_addend(slot));
+        x64_addend(x, TLB_ADDEND + slot, group_addend(slot));
     return m;
 }
 
-/* A leader's probe in a block that is not hot failed: likewise, with the TLB. */
-static void cold_leader_path(struct x64_ctx *x, struct x64_ool *o)
+/* A leader's probe of the TLB failed. */
+static void tlb_leader_path(struct x64_ctx *x, struct x64_ool *o)
 {
     struct code_buf *c = x->c;
     x64_patch_here(c, o->from);
@@ -334,14 +289,14 @@ static struct x64_mem lowest(struct x64_ctx *x)
     return (struct x64_mem){x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp + x->group[x->k].lo};
 }
 
-/* In a block that is not hot a leader asks the TLB, and leaves the page's addend to its members. What more than a page fault can come of, its slow path
+/* Where there is no descriptor a leader asks the TLB, and leaves the page's addend to its members. What more than a page fault can come of, its slow path
    must not ask for by itself (own 0). */
-static void cold_leader(struct x64_ctx *x, unsigned kind, unsigned size)
+static void tlb_leader(struct x64_ctx *x, unsigned kind, unsigned size)
 {
     struct code_buf *c = x->c;
     const struct x64_group *g = &x->group[x->k];
     unsigned all = g->store ? NM_RW : kind, own = strict(x, x->in) || masked(x, x->in) ? 0 : size;
-    struct x64_ool o = {.emit = cold_leader_path, .in = x->in, .kind = (uint8_t)(all | kind << 2), .size = g->span, .own = (uint8_t)own, .below = (uint8_t)-g->lo, .fl = (uint8_t)x64_fl_where(x),
+    struct x64_ool o = {.emit = tlb_leader_path, .in = x->in, .kind = (uint8_t)(all | kind << 2), .size = g->span, .own = (uint8_t)own, .below = (uint8_t)-g->lo, .fl = (uint8_t)x64_fl_where(x),
                         .recipe = (uint8_t)(x->n_recipes - 1), .addr = lowest(x)};
     x64_lea(c, 8, RAX, o.addr);
     o.from = tlb_check(x, all, g->span);
@@ -351,8 +306,8 @@ static void cold_leader(struct x64_ctx *x, unsigned kind, unsigned size)
     x64_alu_rr(c, X64_SUB, 8, R10, RAX);
     x64_mov_mr(c, 8, group_addend(g->slot), R10);
     x->c->same |= BIT(R10);
-    x->addend_of = (uint8_t)(COLD_ADDEND + g->slot);
-    *x64_ool(x, cold_leader_path) = o;
+    x->addend_of = (uint8_t)(TLB_ADDEND + g->slot);
+    *x64_ool(x, tlb_leader_path) = o;
 }
 
 /* In a loop's tight copy, a leader's check that fails is made again by the ordinary code. */
@@ -362,9 +317,9 @@ static void leader_check(struct x64_ctx *x, unsigned region, unsigned kind)
     struct code_buf *c = x->c;
     struct x64_mem low = lowest(x);
     struct x64_ool o = {.emit = leader_path, .in = in, .kind = (uint8_t)kind, .size = x->group[x->k].span, .region = (uint8_t)region, .fl = (uint8_t)x64_fl_where(x),
-                        .recipe = (uint8_t)(x->n_recipes - 1), .resume = c->p, .addr = x64_region_field(region, 0)};
+                        .recipe = (uint8_t)(x->n_recipes - 1), .resume = c->p, .addr = low};
     x64_lea(c, 8, R10, low);
-    x64_alu_rm(c, X64_SUB, 8, R10, o.addr);
+    x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(region, 0));
     x64_alu_rm(c, X64_CMP, 8, R10, region_len(region, o.size));
     o.from = x64_jcc(c, CC_AE);
     if (x->loop.on)
@@ -410,10 +365,10 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
     struct code_buf *c = x->c;
     struct x64_ool o = {.emit = slow_path, .in = x->in, .access = access, .acc = *acc, .size = (uint8_t)size, .kind = (uint8_t)kind,
                         .tag = kind == NM_READ ? offsetof(struct tlb_entry, tag_r) : offsetof(struct tlb_entry, tag_w),
-                        .fl = (uint8_t)x64_fl_where(x), .recipe = (uint8_t)(x->n_recipes - 1), .region = (uint8_t)region_of(x, size, kind)};
+                        .fl = (uint8_t)x64_fl_where(x), .recipe = (uint8_t)(x->n_recipes - 1), .region = (uint8_t)region_of(x, kind)};
     struct x64_group *g = &x->group[x->k];
     bool streams = x->loop.on && x->loop.of[x->k] < LOOP_CHECKED;
-    bool grouped = (o.region || !x->tb->hot) && g->role != GROUP_NONE, leads = grouped && g->role == GROUP_LEADER && !streams;
+    bool grouped = g->role != GROUP_NONE, leads = grouped && g->role == GROUP_LEADER && !streams;
     struct x64_mem m;
     if (x->tb->hot && !x->loop.on)
         x64_twin_note(x);
@@ -424,7 +379,7 @@ void x64_mem_access(struct x64_ctx *x, unsigned size, unsigned kind, struct x64_
         if (leads && o.region)
             leader_check(x, o.region, g->store ? NM_RW : kind);
         else if (leads)
-            cold_leader(x, kind, size);
+            tlb_leader(x, kind, size);
         m = unchecked(x, o.region);
     } else {
         o.restart = g->restart;

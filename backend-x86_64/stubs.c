@@ -184,10 +184,9 @@ static uint8_t *emit_call_stub(struct code_buf *c, bool save_fpu)
     return at;
 }
 
-/* rax = va, r10 = what the function wants to know of it -> rax; keeps r11 */
-static uint8_t *emit_probe_stub(struct code_buf *c, void *(*slow)(struct tcg_env *, uint64_t va, uint64_t how))
+/* rax = slow(env, rax, r10d); rsp is 16 below env. */
+static void call_slow(struct code_buf *c, void *(*slow)(struct tcg_env *, uint64_t va, uint64_t how))
 {
-    uint8_t *at = c->p;
     x64_mov_mr(c, 8, ENVB(slow_va, 8), RAX);
     x64_mov_mr(c, 8, ENVB(saved_r11, 8), R11);
     enter_c(c);
@@ -196,7 +195,99 @@ static uint8_t *emit_probe_stub(struct code_buf *c, void *(*slow)(struct tcg_env
     x64_mov_rr(c, 4, RDX, R10);
     call_abs(c, (const void *)slow);
     x64_mov_rm(c, 8, R11, ENVB(saved_r11, 16));
+}
+
+/* rax = va, r10 = what the function wants to know of it -> rax; keeps r11 */
+static uint8_t *emit_probe_stub(struct code_buf *c, void *(*slow)(struct tcg_env *, uint64_t va, uint64_t how))
+{
+    uint8_t *at = c->p;
+    call_slow(c, slow);
     leave_c(c, false);
+    return at;
+}
+
+/* The descriptor of r10, at rcx, is set to the page that r11 = its tag ^ rax is the offset in, rdx = its TLB entry. r10 = the addend; takes rcx, rdx, r11. */
+static void region_to_page(struct code_buf *c)
+{
+    x64_mov_rm(c, 8, R10, x64_at(RDX, offsetof(struct tlb_entry, host)));
+    x64_group_r(c, 0xf6, 3, 8, R11);               /* neg */
+    x64_alu_rr(c, X64_ADD, 8, R11, RAX);           /* the page */
+    x64_alu_rr(c, X64_SUB, 8, R10, R11);
+    x64_mov_mr(c, 8, x64_at(RCX, offsetof(struct mem_region, start)), R11);
+    x64_mov_mr(c, 8, x64_at(RCX, offsetof(struct mem_region, addend)), R10);
+    for (unsigned i = 0; i < MEM_REGION_LENS; i++)
+        x64_mov_mi(c, 8, x64_at(RCX, (int32_t)(offsetof(struct mem_region, len) + 8 * i)), (int32_t)(PAGE_SIZE - mem_region_slack(i)));
+}
+
+/*
+ * A region descriptor missed in user mode: most often the next page, which the TLB knows. rax = va, r10 = tcg_slow_probe's HOW; returns to the caller
+ * with r10 = addend, ZF clear and the descriptor set to that page. Falls through when the TLB does not know it either, or when it is the
+ * softmmu's turn to find a larger run. rcx, rdx are pushed; their values are below.
+ */
+static void region_from_tlb(struct code_buf *c, bool store)
+{
+    uint8_t *miss[4];
+    x64_alu_mi(c, X64_SUB, 4, ENVB(region_turn, 24), 1);
+    miss[0] = x64_jcc(c, CC_S);
+    x64_mov_mr(c, 8, ENVB(saved_r11, 24), R11);
+    x64_mov_mr(c, 8, ENVB(saved_misc, 24), R10);
+    x64_mov_rr(c, 8, RDX, RAX);
+    x64_shift_ri(c, X64_SHR, 8, RDX, PAGE_BITS - 5);
+    x64_alu_ri(c, X64_AND, 4, RDX, (TLB_ENTRIES - 1) << 5);
+    x64_alu_rm(c, X64_ADD, 8, RDX, ENVB(tlb, 24));
+    x64_mov_rr(c, 8, R11, RAX);
+    x64_alu_rm(c, X64_XOR, 8, R11, x64_at(RDX, store ? offsetof(struct tlb_entry, tag_w) : offsetof(struct tlb_entry, tag_r)));
+    x64_alu_ri(c, X64_CMP, 8, R11, PAGE_SIZE - 1);
+    miss[1] = x64_jcc(c, CC_A);
+    x64_mov_rr(c, 4, RCX, R10);
+    x64_shift_ri(c, X64_SHR, 4, RCX, 16);
+    x64_movx_rr(c, false, 4, 1, RCX, RCX);         /* 1 + number of the descriptor */
+    x64_movx_rr(c, false, 4, 1, R10, R10);         /* bytes */
+    x64_alu_rr(c, X64_ADD, 4, R10, R11);
+    x64_alu_ri(c, X64_CMP, 4, R10, PAGE_SIZE);
+    miss[2] = x64_jcc(c, CC_A);
+    x64_lea(c, 4, RCX, (struct x64_mem){RCX, RCX, 1, 0});
+    x64_shift_ri(c, X64_SHL, 4, RCX, 4);
+    x64_lea(c, 8, RCX, (struct x64_mem){RSP, RCX, 0, (int32_t)(24 + offsetof(struct tcg_env, region) - sizeof(struct mem_region))});
+    region_to_page(c);
+    x64_mov_mi(c, 8, ENVB(regions_live, 24), 1);
+    x64_mov_rm(c, 8, R11, ENVB(saved_r11, 24));
+    x64_test_rr(c, 8, RSP, RSP);
+    x64_pop(c, RDX);
+    x64_pop(c, RCX);
+    x64_b(c, 0xc3);
+    x64_patch_here(c, miss[1]);
+    x64_patch_here(c, miss[2]);
+    x64_mov_rm(c, 8, R11, ENVB(saved_r11, 24));
+    x64_mov_rm(c, 8, R10, ENVB(saved_misc, 24));
+    x64_patch_here(c, miss[0]);
+}
+_Static_assert(sizeof(struct mem_region) == 48, "the descriptor's address is reckoned with shifts");
+
+static uint8_t *emit_region_stub(struct code_buf *c, bool user, bool store)
+{
+    struct x64_mem misses = {RSP, RCX, 2, (int32_t)(24 + offsetof(struct tcg_env, site_misses))};
+    uint8_t *at = c->p;
+    x64_push(c, RCX);
+    x64_push(c, RDX);
+    x64_mov_rm(c, 8, RCX, x64_at(RSP, 16));        /* tcg_site of the return address */
+    x64_mov_rr(c, 8, RDX, RCX);
+    x64_shift_ri(c, X64_SHR, 8, RDX, 12);
+    x64_alu_rr(c, X64_XOR, 4, RCX, RDX);
+    x64_alu_ri(c, X64_AND, 4, RCX, TCG_SITES - 1);
+    x64_alu_mi(c, X64_ADD, 4, misses, 1);
+    if (user)
+        region_from_tlb(c, store);
+    x64_pop(c, RDX);
+    x64_pop(c, RCX);
+    call_slow(c, tcg_slow_probe);
+    load_pins(c, 16, true);
+    x64_mov_rr(c, 8, R10, RAX);
+    x64_alu_rm(c, X64_SUB, 8, R10, ENVB(slow_va, 16));
+    x64_test_rr(c, 8, RAX, RAX);
+    x64_mov_rm(c, 8, RAX, ENVB(slow_va, 16));
+    x64_lea(c, 8, RSP, x64_at(RSP, 8));
+    x64_b(c, 0xc3);
     return at;
 }
 
@@ -204,6 +295,13 @@ static void emit_memory_stubs(struct code_buf *c, struct x64_stubs *s)
 {
     s->probe = emit_probe_stub(c, tcg_slow_probe);
     s->probe_group = emit_probe_stub(c, tcg_slow_group);
+    for (unsigned i = 0; i < 4; i++)
+        s->probe_region[i >> 1][i & 1] = emit_region_stub(c, i >> 1, i & 1);
+    s->trial = c->p;
+    enter_c(c);
+    x64_lea(c, 8, RDI, x64_at(RSP, 16));
+    call_abs(c, (const void *)tcg_trial_over);
+    leave_c(c, false);
     s->commit = c->p;
     x64_mov_mr(c, 8, ENVB(saved_r11, 8), R11);
     enter_c(c);

@@ -29,7 +29,9 @@ extern uint8_t x64_contract[IR_MAX_GLOBALS];
 struct x64_stubs {                     /* rw addresses in the code cache */
     uint8_t *enter, *leave, *exit_site, *exit_stale[2], *exit_lookup, *exit_reason, *exit_jmpi, *exit_poll, *fault_return;
     uint8_t *call_regs, *call_c;       /* helper in r10, arguments in env->args */
-    uint8_t *probe;                    /* slow path: address in rax, size | write<<8 in r10d -> rax host address or 0 (bounce in use) */
+    uint8_t *probe;                    /* slow path: address in rax, tcg_slow_probe's HOW in r10d -> rax host address or 0 (bounce in use) */
+    uint8_t *probe_region[2][2];       /* by bank, and whether it stores: a descriptor missed; as probe -> rax address, r10 addend; ZF: bounce in use */
+    uint8_t *trial;                    /* a block has had its trial */
     uint8_t *probe_group;              /* lowest address in rax, tcg_slow_group's HOW in r10d -> rax its host address */
     uint8_t *commit;                   /* after a bounced write */
     uint8_t *fpu_load;
@@ -47,14 +49,15 @@ struct x64_acc {
 };
 typedef void (*x64_access)(struct code_buf *, const struct ir_block *, const struct ir_insn *, const struct x64_acc *, struct x64_mem m);
 
-/* What groups.c found out about a memory access of a hot block. */
+/* What groups.c found out about a memory access. */
 struct x64_group {
     uint8_t role;                      /* enum x64_role */
     bool restart;                      /* the slow path must begin the instruction anew if it made a page tracked: groups are open here */
     int16_t lo;                        /* leader: what to add to the insn's address for the lowest address of the group */
     uint8_t span;                      /* leader: bytes from the lowest to the end of the highest */
     bool store;                        /* leader and members: the group has stores, its loads use the descriptor for stores too */
-    uint8_t slot;                      /* leader and members, in a block that is not hot: where the addend is kept (env->group_addend) */
+    bool tlb;                          /* the check, of whatever role, asks the TLB: there is no descriptor, or it would not serve */
+    uint8_t slot;                      /* leader and members, where tlb: where the addend is kept (env->group_addend) */
 };
 enum x64_role { GROUP_NONE, GROUP_LEADER, GROUP_MEMBER };
 
@@ -71,6 +74,7 @@ struct x64_stream {
 };
 
 struct x64_loop {
+    bool gated;                        /* the block is hot, and a loop: it may get a copy */
     bool on;                           /* the copy is being emitted */
     bool bad;                          /* it cannot be made by this plan */
     bool fpu_known;
@@ -99,7 +103,7 @@ struct x64_ool {                       /* code moved out of line, emitted after 
     uint16_t tag;                      /* offset of the probed tag */
     bool restart;                      /* see struct x64_group */
     bool folded;                       /* region path: the address is [base + disp], not in rax */
-    struct x64_mem addr;               /* folded: base and disp */
+    struct x64_mem addr;               /* folded: base and disp; a leader: the lowest address */
     uint8_t region;                    /* 1 + number of the descriptor; 0: TLB */
     uint8_t fl, recipe;                /* where flags are meanwhile: enum tb_fl_where */
     uint8_t size, kind, exit;
@@ -193,6 +197,7 @@ unsigned x64_mem_kind(const struct x64_ctx *, const struct ir_insn *);   /* enum
 bool x64_is_step(const struct ir_block *, const struct ir_insn *, ir_ref d, int64_t *by);      /* d = d + constant */
 
 /* ---- loop.c: the copy of a hot loop that needs no checks ---- */
+void x64_loop_find(struct x64_ctx *);
 void x64_loop_gate(struct x64_ctx *);                                    /* at the block's entry: room to go to the copy, if it is a loop */
 bool x64_loop_wanted(const struct x64_ctx *);                            /* asked at each jcc: is it the loop's, and does its state suit? */
 void x64_loop_note(struct x64_ctx *, const struct tb_exit *);            /* its jcc has just been emitted */
@@ -200,6 +205,10 @@ void x64_emit_loop(struct x64_ctx *, struct tb_exit *);                  /* its 
 struct x64_mem x64_loop_operand(struct x64_ctx *);
 void x64_loop_miss(struct x64_ctx *, uint8_t *from);                     /* its probe branches at FROM when it misses */
 void x64_twin_note(struct x64_ctx *);                                    /* the current access's check begins here in the ordinary code */
+
+/* ---- trial.c ---- */
+bool x64_wants_trial(const struct x64_ctx *);
+void x64_trial_count(struct x64_ctx *);                                  /* at the block's entry */
 
 /* ---- lowering, one file a group ---- */
 void x64_emit_insn(struct x64_ctx *, uint32_t k);                        /* backend.c: one IR insn, with what goes before and after */

@@ -28,6 +28,10 @@ static inline uint32_t fl_to_rflags(uint32_t w) { return ((w >> 8) & 0xd5) | (w 
 #define TCG_REGION_USES 18
 #define TCG_REGIONS (2 * TCG_REGION_USES)          /* for loads; as many again for stores */
 
+#define TCG_TRIALS 1024
+#define TCG_SITES 4096
+static inline unsigned tcg_site(uint64_t rx) { return (unsigned)(rx ^ rx >> 12) & (TCG_SITES - 1); }
+
 struct tb_key;
 
 struct tcg_env {
@@ -57,6 +61,8 @@ struct tcg_env {
     uint64_t regions_live;                 /* some of them may be in use */
     int32_t region_turn, region_turns;     /* user-mode misses until the softmmu is asked for a larger run; how many there were to be */
     uint64_t slots[64];                    /* spilled temps */
+    int32_t trial[TCG_TRIALS];             /* runs left of blocks on trial (learn.c) */
+    uint32_t site_misses[TCG_SITES];       /* of region descriptors, by tcg_site() of the return address of the slow path's call */
     uint64_t loop_host[6];                 /* addends and turns left in a loop's tight copy (backend) */
     uint32_t loop_left, loop_pad;
     uint32_t saved_flags;                  /* of an instruction on the bounce buffer, until its store is done */

@@ -205,7 +205,7 @@ static bool hot_loop(struct tcg_env *env, struct tb *tb)
     struct tcg *t = env->tcg;
     if (++tb->turns < TCG_HOT_TURNS)
         return true;
-    t->hot[tcg_pc_slot(tb->key.pc)] = tb->key.pc;
+    tcg_learn(t, LEARNED_HOT, tb->key.pc);
     tcg_lock(t);
     tcg_tb_invalidate(t, tb, CNT_drop_hot);
     tcg_unlock(t);
@@ -257,66 +257,6 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
     }
 }
 
-#define MISS_LIMIT 32                 /* so many misses ... */
-#define REGION_TURN 15                /* user-mode misses that the TLB serves between two that come here ... */
-#define REGION_TURN_PAGE 127          /* ... when the last one found no longer run than a page */
-#define MISS_CYCLES 600                /* ... at most so far apart on the average: the descriptor costs more than it saves */
-
-/* A shared check missed at the instruction that called: one that keeps missing gets a block with a TLB probe for each access instead. cost: in misses;
-   window: host cycles in which they count. */
-static void note_miss(struct tcg_env *env, unsigned cost, uint64_t window)
-{
-    struct tcg *t = env->tcg;
-    uint64_t at = env->ret_pc, now = __builtin_ia32_rdtsc();
-    unsigned i = (at ^ at >> 10) & 1023;
-    if (cost > 1)                                  /* dear ones are far apart */
-        window *= 32;
-    if (t->region_miss[i].at != at || now - t->region_miss[i].tsc > window) {
-        t->region_miss[i].at = at;
-        t->region_miss[i].tsc = now;
-        t->region_miss[i].n = 0;
-    }
-    t->region_miss[i].n += cost;
-    if (t->region_miss[i].n < MISS_LIMIT)
-        return;
-    struct tb *tb = tcg_tb_by_code(t, (void *)at);
-    if (!tb || !tb->valid)
-        return;
-    uint64_t pc = tcg_guest_pc_at(tb, at) + tb->key.cs_base;
-    t->tlb_only[tcg_pc_slot(pc)] = pc;
-    tcg_lock(t);
-    tcg_tb_invalidate(t, tb, CNT_drop_region);
-    tcg_unlock(t);
-}
-
-static void note_region_miss(struct tcg_env *env, unsigned region, unsigned cost)
-{
-    uint64_t window = (uint64_t)MISS_LIMIT * MISS_CYCLES * (uint64_t)(env->region_turns + 1) / (REGION_TURN + 1);
-    env->region_turns = env->region_turn = env->region[region - 1].len[0] >= PAGE_SIZE ? REGION_TURN : REGION_TURN_PAGE;
-    note_miss(env, cost, window);
-}
-
-/* From the sampling signal: host pc RX was running. A block met often is worth being made anew with region descriptors. */
-void tcg_sample(struct tcg *t, struct tcg_env *env, uint64_t rx)
-{
-    struct tb *tb = tcg_tb_by_code(t, (void *)rx);
-    if (!tb || !tb->valid || tb->hot || ++tb->samples < TCG_HOT_SAMPLES)
-        return;
-    t->hot[tcg_pc_slot(tb->key.pc)] = tb->key.pc;
-    env->cold_tb = tb;
-    __atomic_store_n(&env->poll, 1, __ATOMIC_RELEASE);
-}
-
-/* In the run loop: the block that was found hot makes room for its better self. */
-void tcg_retire(struct tcg_env *env)
-{
-    struct tb *tb = env->cold_tb;
-    env->cold_tb = NULL;
-    tcg_lock(env->tcg);
-    tcg_tb_invalidate(env->tcg, tb, CNT_drop_hot);
-    tcg_unlock(env->tcg);
-}
-
 static void load_bounce(struct tcg_env *env, uint64_t va, unsigned size)
 {
     for (unsigned i = 0; i < size;) {
@@ -343,7 +283,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instructions run apart */
         struct mem_region *r = &env->region[region - 1];
         bool ok = mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
-        note_region_miss(env, region, ok ? 1 : MISS_LIMIT / 4);
+        tcg_note_region_miss(env, region, !ok);
         if (!ok)
             tcg_unwind(env, TCG_UNWIND_APART);
         return NULL;
@@ -356,7 +296,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
     }
     if (region) {
         p = mmu_region_fill(env->mmu, va, size, access == MMU_WRITE, &env->region[region - 1]);
-        note_region_miss(env, region, 1);
+        tcg_note_region_miss(env, region, false);
     }
     if (!p)
         p = mmu_refill(env->mmu, va, size, access);
@@ -411,7 +351,7 @@ void *tcg_slow_group(struct tcg_env *env, uint64_t va, uint64_t how)
     if (mmu_tracked_pages(env->mmu) != tracked)
         tcg_unwind(env, TCG_UNWIND_LOOKUP);
     if (!(p = mmu_refill(env->mmu, va, span, access))) {
-        note_miss(env, MISS_LIMIT / 4, MISS_LIMIT * MISS_CYCLES);
+        tcg_note_group_miss(env);
         tcg_unwind(env, TCG_UNWIND_APART);
     }
     if (live)

@@ -36,7 +36,7 @@ static struct tb *origin_of(struct tcg_env *env, const struct tb_key *key, gpa_t
     gpa_t gpa2;
     while (o && (o->phys[0] != gpa || o->key.mode != key->mode))
         o = o->origins_next;
-    if (!o || o->bytes || (!o->hot && t->hot[tcg_pc_slot(key->pc)] == key->pc))
+    if (!o || o->bytes || (!o->hot && tcg_has_learned(t, LEARNED_HOT, key->pc)) || (o->trial && tcg_has_learned(t, LEARNED_TRIED, key->pc)))
         return NULL;
     if (o->phys[1] != ~0ull && (!mmu_code_gpa_fast(env->mmu, (key->pc | ~PAGE_MASK) + 1, &gpa2) || (gpa2 & PAGE_MASK) != o->phys[1]))
         return NULL;

@@ -124,7 +124,7 @@ static void want_ir(struct tcg_env *env, struct tb *tb)
 {
     if (tb->made || !tb->valid || env->cold_tb)
         return;
-    env->tcg->keep_ir[tcg_pc_slot(tb->key.pc)] = tb->key.pc;
+    tcg_learn(env->tcg, LEARNED_KEEP_IR, tb->key.pc);
     env->cold_tb = tb;
     __atomic_store_n(&env->poll, 1, __ATOMIC_RELEASE);
 }

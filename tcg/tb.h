@@ -65,6 +65,8 @@ struct tb {
     bool hot;                /* made with region descriptors */
     bool learned;            /* check-moves: made with what was learned about a pc of it */
     uint8_t samples, turns;
+    uint8_t trial_share;     /* one in so many runs may miss */
+    uint16_t trial;          /* 1 + index of env->trial: the block counts its runs, to learn how its accesses are best checked; else 0 */
     uint8_t *code; uint32_t code_size;          /* rx address */
     uint32_t tight;          /* offset of a loop's copy without checks (backend); 0 none */
     uint16_t fpu_entry;      /* offset of the entry for those who know that the FPU is the guest's */

@@ -12,6 +12,16 @@
 #define TCG_ARGS 3
 #define TCG_HOT_SAMPLES 2             /* of a 1 kHz clock of the thread's CPU time */
 #define TCG_HOT_TURNS 32              /* of a block that is a loop */
+/* What is kept about linear pcs, of blocks and of instructions. Where a set forgets, or two address spaces have the same pc, only speed is lost. */
+enum tcg_learned {
+    LEARNED_HOT,             /* a block: often met */
+    LEARNED_TRIED,           /* a hot block: how its accesses are best checked is known */
+    LEARNED_TLB,             /* an instruction: region descriptors do not serve its accesses */
+    LEARNED_APART,           /* an instruction: nor can they share a check with others */
+    LEARNED_KEEP_IR,         /* while profiling, a block: its IR is to be kept, as hot blocks' is */
+    TCG_LEARNED
+};
+#define TCG_LEARNED_BITS 14
 #define TB_HASH_BITS 19
 #define TB_PAGE_HASH_BITS 14
 #define TCG_ORIGIN_BITS 16
@@ -49,11 +59,10 @@ struct tcg {
     struct tb_count *counts;         /* -d count */
     void (*on_block)(const struct tb *);       /* each block of host code, when it has been made or copied; one call at a time; or NULL */
     bool profiling;                  /* profile.c */
-    uint64_t keep_ir[4096];          /* while profiling: pcs of blocks whose IR is to be kept, as hot blocks' is: direct-mapped set */
     bool counting;                   /* all blocks made from now on count how often they run, without their host instructions */
     struct { uint64_t at, tsc; uint32_t n; } region_miss[1024];  /* by host return address: recent misses, to find accesses that no region serves */
-    uint64_t tlb_only[4096];         /* guest pcs whose accesses go by the TLB: direct-mapped set */
-    uint64_t hot[4096];              /* pcs of blocks that were found hot: likewise */
+    uint64_t learned[TCG_LEARNED][1 << TCG_LEARNED_BITS];        /* linear pcs: direct-mapped sets */
+    unsigned next_trial;             /* of env->trial */
     bool check_moves;                /* stress: what tcg_move makes is compared with a translation */
     uint64_t random;                 /* stress: state of a random sequence, 0: none. Blocks of any length, exits unlinked, scratch registers in any order, looks at what is pending */
     uint64_t spoil_pc;               /* lock-step's own test: what is there is translated wrongly, in this form of it; 0: none */
@@ -137,12 +146,20 @@ void *tcg_slow_probe(struct tcg_env *, uint64_t va, uint64_t size_kind);
 #define TCG_GROUP(span, kind, own_kind, own_at, own) ((uint32_t)(span) | (uint32_t)(kind) << 8 | (uint32_t)(own_kind) << 10 | (uint32_t)(own_at) << 16 | (uint32_t)(own) << 24)
 void *tcg_slow_group(struct tcg_env *, uint64_t va, uint64_t how);               /* the host address of va, good for all of them; or no return */
 void tcg_slow_commit(struct tcg_env *);
+void tcg_unlink_in(struct tcg *, struct tb *);
+
+/* ---- learn.c: general registers only ---- */
+static inline unsigned tcg_pc_slot(uint64_t pc) { return (unsigned)(pc ^ pc >> TCG_LEARNED_BITS) & ((1u << TCG_LEARNED_BITS) - 1); }
+static inline bool tcg_has_learned(const struct tcg *t, enum tcg_learned what, uint64_t pc) { return t->learned[what][tcg_pc_slot(pc)] == pc; }
+static inline void tcg_learn(struct tcg *t, enum tcg_learned what, uint64_t pc) { t->learned[what][tcg_pc_slot(pc)] = pc; }
+void tcg_note_region_miss(struct tcg_env *, unsigned region, bool in_vain);
+void tcg_note_group_miss(struct tcg_env *);
+/* The block's code is complete. many: a run may be many turns of a loop. */
+void tcg_trial_begin(struct tcg *, struct tb *, bool many);
+void tcg_trial_over(struct tcg_env *);                                           /* called by the block */
 void tcg_sample(struct tcg *, struct tcg_env *, uint64_t rx);
 void tcg_retire(struct tcg_env *);
-void tcg_unlink_in(struct tcg *, struct tb *);
-/* Accesses of the guest instruction at linear pc do better without region descriptors. */
-static inline unsigned tcg_pc_slot(uint64_t pc) { return (pc ^ pc >> 12) & 4095; }
-static inline bool tcg_is_tlb_only(const struct tcg *t, uint64_t pc) { return t->tlb_only[tcg_pc_slot(pc)] == pc; }
+
 static inline void tcg_lock(struct tcg *t)
 {
     while (__atomic_exchange_n(&t->lock, 1, __ATOMIC_ACQUIRE))

@@ -71,7 +71,7 @@ static unsigned before_inner_loop(const struct tcg *t, const struct ir_block *ir
     for (uint32_t k = 0; k < ir->n; k++) {
         const struct ir_insn *in = &ir->insn[k];
         uint64_t to = in->op == IR_jcc ? ir_const_value(ir, in->a) : 0;
-        if (in->op != IR_jcc || to <= ir->pc || to > ir->guest[in->gi].pc || t->hot[tcg_pc_slot(to)] != to)
+        if (in->op != IR_jcc || to <= ir->pc || to > ir->guest[in->gi].pc || !tcg_has_learned(t, LEARNED_HOT, to))
             continue;
         for (unsigned i = 1; i < in->gi; i++)
             if (ir->guest[i].pc == to)
@@ -84,7 +84,7 @@ static unsigned before_inner_loop(const struct tcg *t, const struct ir_block *ir
 static bool learned(const struct tcg *t, const struct tb *tb)
 {
     for (unsigned i = 0; i < tb->n_guest; i++)
-        if (tcg_is_tlb_only(t, tcg_guest_pc(tb, i)))
+        if (tcg_has_learned(t, LEARNED_TLB, tcg_guest_pc(tb, i)) || tcg_has_learned(t, LEARNED_APART, tcg_guest_pc(tb, i)))
             return true;
     return false;
 }
@@ -97,7 +97,7 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
     /* A block shortened by stores into it may grow again. */
     struct tb_key plain = *key;
     plain.mode &= ~TB_APART;
-    tb->hot = !env->one_insn && plain.mode == key->mode && most == max && t->hot[tcg_pc_slot(key->pc)] == key->pc;
+    tb->hot = !env->one_insn && plain.mode == key->mode && most == max && tcg_has_learned(t, LEARNED_HOT, key->pc);
     tb->one_insn = env->one_insn;
     env->fe->translate(tcg_cpu(env), env->mmu, &plain, most, ir);
     unsigned first = tb->hot ? before_inner_loop(t, ir) : 0;
@@ -105,7 +105,7 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
         env->fe->translate(tcg_cpu(env), env->mmu, &plain, first, ir);
     if (log_on(LOG_IN_ASM) && log_in_range(key->pc))
         show_guest(env, &plain, ir);
-    bool keep = t->profiling && (tb->hot || t->keep_ir[tcg_pc_slot(key->pc)] == key->pc);       /* for -d hot */
+    bool keep = t->profiling && (tb->hot || tcg_has_learned(t, LEARNED_KEEP_IR, key->pc));       /* for -d hot */
     if (keep) {
         tb->made = copy_ir(t, ir);
         tb->made->code = memcpy(arena_alloc(&t->meta, ir->guest_bytes + 1), ir->code, ir->guest_bytes);

@@ -59,6 +59,13 @@ static bool exec_seg;                                /* segments of the LDT: dat
 static uint64_t exec_cs_base, exec_ds_base;          /* what st.rip and data addresses, which are linear, have more than registers */
 static bool exec_read_only;                          /* before exec_setup: the page before the data can be read */
 static bool exec_hot;                                /* the translator shall take the blocks for hot ones */
+static bool exec_trial;                              /* ... and not know yet how their accesses are best checked */
+
+static void exec_learned(struct tcg *t, enum tcg_learned what, uint64_t pc, bool is)
+{
+    t->learned[what][tcg_pc_slot(pc)] = is ? pc : 0;
+}
+
 static uint64_t exec_random;                         /* the translator's stress switch: it begins with this (0: off) */
 static uint64_t exec_tlb_only[16];                   /* a bit a code byte: the translator shall use the TLB for the access of the instruction there */
 #define USER_CS32 0x23
@@ -344,8 +351,9 @@ static void exec_guest(struct machine *m, const struct state *in, struct state *
     m->env->need_deliver = false;
     vcpu_clear_pending(&m->vcpu, VCPU_EXIT);
     for (unsigned i = 0; i < len; i++) {
-        m->t->hot[tcg_pc_slot(in->rip + i)] = exec_hot ? in->rip + i : 0;
-        m->t->tlb_only[tcg_pc_slot(in->rip + i)] = exec_tlb_only[i / 64] >> i % 64 & 1 ? in->rip + i : 0;
+        exec_learned(m->t, LEARNED_HOT, in->rip + i, exec_hot);
+        exec_learned(m->t, LEARNED_TRIED, in->rip + i, !exec_trial);
+        exec_learned(m->t, LEARNED_TLB, in->rip + i, exec_tlb_only[i / 64] >> i % 64 & 1);
     }
     m->t->random = exec_random;
     tcg_run(m->env);

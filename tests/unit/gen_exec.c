@@ -237,6 +237,15 @@ static void begin_block(struct gen *g, uint64_t seed)
     g->block = true;
 }
 
+/* As if it had been found out that descriptors do not serve some of the accesses. */
+static void learn_some(const struct gen *g)
+{
+    if (chance(3))
+        for (unsigned k = 0; k < g->n_insn; k++)
+            if (chance(3))
+                exec_tlb_only[g->pos[k] / 64] |= 1ull << g->pos[k] % 64;
+}
+
 static void one_block(uint64_t seed)
 {
     static struct gen g;
@@ -245,6 +254,7 @@ static void one_block(uint64_t seed)
     begin_block(&g, seed);
     g.reserved = g.mode == X86_M64 ? RESERVED64 : RESERVED32;
     exec_hot = seed >> 33 & 1;
+    exec_trial = seed >> 34 & 1;
     random_state(&st_in, g.at, g.reserved);
     bool integer = pick(2);
     unsigned want = 2 + pick(GEN_BLOCK - 1);
@@ -260,7 +270,9 @@ static void one_block(uint64_t seed)
         return;
     if (g.mode == X86_M64 && chance(4) && !is_gen(g.row[0], gen_gather))      /* its mask is as the processor makes it in the first round only */
         close_loop(&g);
+    learn_some(&g);
     check_case(&g, seed);
+    memset(exec_tlb_only, 0, sizeof exec_tlb_only);
 }
 
 static void blocks(enum x86_mode mode, bool seg, unsigned n)
@@ -315,10 +327,7 @@ static void one_loop(uint64_t seed)
     random_state(&st_in, g.at, RESERVED64);
     if (!loop_gen(&g, good, n_good))
         return;
-    if (chance(3))
-        for (unsigned k = 0; k < g.n_insn; k++)
-            if (chance(3))
-                exec_tlb_only[g.pos[k] / 64] |= 1ull << g.pos[k] % 64;
+    learn_some(&g);
     unsigned first = exec_tcg.t->n_by_code;
     bool counting = chance(4);
     log_mask |= counting ? LOG_COUNT : 0;
