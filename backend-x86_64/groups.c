@@ -3,6 +3,10 @@
  * group's addresses lie in its region descriptor, and members, which then use the descriptor's addend without a check; addresses are compared
  * symbolically (a register plus what LEA by constants has added to it, an index register that has not changed).
  *
+ * Where linear addresses have 32 bits, members use a base register as it is, with 64 bits: right as long as nothing has wrapped. The leader's check,
+ * with 64 bits too, says so of the addresses, and of the register's own later values if they are among the 64 bytes. Other addresses (an
+ * index, which may be negative) are reckoned with 32 bits at each access.
+ *
  * Why this is exact: between the check and a member's use nothing may change what the descriptor stands for. Helper calls, labels and accesses that
  * would refill the same descriptor close a group. Another access's slow path may make a page tracked (a page-table walk), after which a
  * member's store must be noticed: such a slow path begins its instruction anew instead of going on (restart), so it must be the first
@@ -18,10 +22,11 @@ struct open_group {
     bool used;
     uint8_t slot;                      /* descriptor */
     bool tlb;                          /* the leader asks the TLB: there is no descriptor */
+    bool narrow, adds32;               /* as struct x64_group; the base is added to with 32 bits */
     ir_ref base, index;
     uint8_t scale;
     uint32_t base_ver, index_ver;
-    int64_t index_off;
+    int64_t base_off, index_off;
     int64_t lo, hi, leader_off;
     uint32_t member[MEMBERS], members;  /* insns; the first is the leader */
     bool store;
@@ -70,8 +75,9 @@ static void close_group(struct x64_ctx *x, struct open_group *g, unsigned slot)
         l->span = (uint8_t)(g->hi - g->lo);
         l->store = g->store;
         l->slot = (uint8_t)slot;
+        l->narrow = g->narrow;
         for (unsigned i = 1; i < g->members; i++)
-            x->group[g->member[i]] = (struct x64_group){.role = GROUP_MEMBER, .tlb = g->tlb, .store = g->store, .slot = (uint8_t)slot};
+            x->group[g->member[i]] = (struct x64_group){.role = GROUP_MEMBER, .tlb = g->tlb, .narrow = g->narrow, .store = g->store, .slot = (uint8_t)slot};
     }
     g->used = false;
 }
@@ -91,13 +97,26 @@ static bool same_check(const struct open_group *g, unsigned slot)
     return g->tlb || g->slot == slot || upgrade || (g->store && g->slot == slot + (unsigned)TCG_REGIONS);
 }
 
+/* The group's range with an access of SIZE bytes at OFF in it. */
+static void widen(const struct walk *w, const struct open_group *g, int64_t off, unsigned size, int64_t *lo, int64_t *hi)
+{
+    int64_t base = w->off[g->base];
+    *lo = MIN(g->lo, off);
+    *hi = MAX(g->hi, off + (int64_t)size);
+    if (g->adds32 && !g->narrow && base != g->base_off) {        /* the register itself must not have wrapped */
+        *lo = MIN(*lo, base);
+        *hi = MAX(*hi, base + 1);
+    }
+}
+
 static bool joins(struct walk *w, struct open_group *g, const struct ir_insn *in, unsigned slot, int64_t off, unsigned size)
 {
+    int64_t lo, hi;
     if (!g->used || g->members == MEMBERS || !same_check(g, slot) || g->base != in->base || g->base_ver != w->ver[in->base] || g->index != in->index)
         return false;
     if (in->index != IR_NONE && (g->scale != in->scale || g->index_ver != w->ver[in->index] || g->index_off != w->off[in->index]))
         return false;
-    int64_t lo = MIN(g->lo, off), hi = MAX(g->hi, off + (int64_t)size);
+    widen(w, g, off, size, &lo, &hi);
     return hi - lo <= MEM_REGION_SPAN;
 }
 
@@ -151,7 +170,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
     unsigned slot = (unsigned)use + (kind == NM_READ ? 0 : TCG_REGIONS), size = access_size(x, in);
     bool tlb = !x->tb->hot || use < 0 || size > MEM_REGION_SPAN || tcg_has_learned(x->t, LEARNED_TLB, pc);
     bool first = !w->seen_access, groupable = use >= 0 && use < 16 && plain_reg(in->base) && (in->index == IR_NONE || plain_reg(in->index)) &&
-        !(in->flags & IRF_ADDR32) && size <= MEM_REGION_SPAN && in->disp >= INT32_MIN + MEM_REGION_SPAN && !tcg_has_learned(x->t, LEARNED_APART, pc) &&
+        (!(in->flags & IRF_ADDR32) || x64_linear32(x)) && size <= MEM_REGION_SPAN && in->disp >= INT32_MIN + MEM_REGION_SPAN && !tcg_has_learned(x->t, LEARNED_APART, pc) &&
         !(tlb && x->loop.gated);
     x->group[k].tlb = tlb;
     w->seen_access = true;
@@ -161,8 +180,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
             struct open_group *g = &w->open[i];
             if (!joins(w, g, in, slot, off, size))
                 continue;
-            g->lo = MIN(g->lo, off);
-            g->hi = MAX(g->hi, off + (int64_t)size);
+            widen(w, g, off, size, &g->lo, &g->hi);
             g->member[g->members++] = k;
             if (kind != NM_READ && !g->store)
                 upgrade(x, w, g, slot);
@@ -174,19 +192,19 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
     x->group[k].restart = first;
     if (!groupable || !first)
         return;
-    *take_group(x, w) = (struct open_group){.used = true, .slot = (uint8_t)slot, .tlb = tlb, .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
+    *take_group(x, w) = (struct open_group){.used = true, .slot = (uint8_t)slot, .tlb = tlb, .narrow = !x64_unwrapped(x, in), .adds32 = (in->flags & IRF_ADDR32) != 0, .base_off = w->off[in->base], .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
                                     .index_ver = in->index == IR_NONE ? 0 : w->ver[in->index], .index_off = in->index == IR_NONE ? 0 : w->off[in->index],
                                     .lo = off, .hi = off + (int64_t)size, .leader_off = off, .member = {k}, .members = 1, .store = kind != NM_READ, .loads_only = stores_open};
 }
 
 /* d = d + constant, by LEA, ADD, SUB, INC or DEC; *by is the constant. */
-bool x64_is_step(const struct ir_block *ir, const struct ir_insn *in, ir_ref d, int64_t *by)
+bool x64_is_step(const struct x64_ctx *x, const struct ir_insn *in, ir_ref d, int64_t *by)
 {
-    if (in->size != 8)
+    if (in->size != (x64_linear32(x) ? 4 : 8))
         return false;
     if (in->op == IR_lea) {
         *by = in->disp;
-        return in->base == d && in->index == IR_NONE && in->seg == IR_NONE && !(in->flags & (IRF_ADDR16 | IRF_ADDR32));
+        return in->base == d && in->index == IR_NONE && in->seg == IR_NONE && !(in->flags & (in->size == 4 ? IRF_ADDR16 : IRF_ADDR16 | IRF_ADDR32));
     }
     if ((in->op == IR_inc || in->op == IR_dec) && in->a == d) {
         *by = in->op == IR_inc ? 1 : -1;
@@ -194,7 +212,7 @@ bool x64_is_step(const struct ir_block *ir, const struct ir_insn *in, ir_ref d, 
     }
     if ((in->op != IR_add && in->op != IR_sub) || in->a != d || !ir_is_const(in->b))
         return false;
-    *by = (int64_t)ir_const_value(ir, in->b);
+    *by = in->size == 4 ? (int32_t)ir_const_value(x->ir, in->b) : (int64_t)ir_const_value(x->ir, in->b);
     if (*by != (int32_t)*by)
         return false;
     if (in->op == IR_sub)
@@ -202,12 +220,12 @@ bool x64_is_step(const struct ir_block *ir, const struct ir_insn *in, ir_ref d, 
     return true;
 }
 
-static void written(const struct ir_block *ir, struct walk *w, const struct ir_insn *in, ir_ref d)
+static void written(const struct x64_ctx *x, struct walk *w, const struct ir_insn *in, ir_ref d)
 {
     int64_t by;
     if (d == IR_NONE || !ir_is_global(d))
         return;
-    if (x64_is_step(ir, in, d, &by)) {
+    if (x64_is_step(x, in, d, &by)) {
         w->off[d] += by;
     } else {
         w->ver[d]++;
@@ -235,8 +253,8 @@ void x64_find_groups(struct x64_ctx *x)
             access(x, &w, k, kind);
         else if (in->op == IR_call || in->op == IR_label || goes_back(x->ir, in) || ((attr & CTL) && in->op != IR_jcc && in->op != IR_setpc))
             close_all(x, &w);
-        written(x->ir, &w, in, in->d);
-        written(x->ir, &w, in, in->e);
+        written(x, &w, in, in->d);
+        written(x, &w, in, in->e);
     }
     close_all(x, &w);
 }

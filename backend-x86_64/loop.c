@@ -79,7 +79,7 @@ struct moves { int64_t off[IR_MAX_GLOBALS]; bool lost[IR_MAX_GLOBALS], moved[IR_
 
 static bool lost(const struct moves *m, ir_ref r) { return r != IR_NONE && !ir_is_const(r) && m->lost[r]; }
 
-static void move(struct moves *m, const struct ir_block *ir, const struct ir_insn *in)
+static void move(struct moves *m, const struct x64_ctx *x, const struct ir_insn *in)
 {
     for (unsigned i = 0; i < 2; i++) {
         ir_ref d = i ? in->e : in->d;
@@ -87,7 +87,7 @@ static void move(struct moves *m, const struct ir_block *ir, const struct ir_ins
         if (d == IR_NONE || !ir_is_global(d))
             continue;
         m->moved[d] = true;
-        if (x64_is_step(ir, in, d, &by))
+        if (x64_is_step(x, in, d, &by))
             m->off[d] += by;
         else
             m->lost[d] = true;
@@ -105,9 +105,9 @@ static struct x64_stream *stream_of(struct x64_ctx *x, const struct ir_insn *in,
     int use = x64_region_use(x, in);
     *of = LOOP_PROBED;
     if (use < 0 || use == TCG_REGION_SEG || !plain(base) || !plain(in->index) || (base == IR_NONE && in->index != IR_NONE) || size > MEM_REGION_SPAN ||
-        (in->flags & (IRF_ADDR32 | IRF_ADDR16)) || tcg_has_learned(x->t, LEARNED_TLB, x->ir->guest[in->gi].pc))
+        (in->flags & (x64_linear32(x) ? IRF_ADDR16 : IRF_ADDR32 | IRF_ADDR16)) || tcg_has_learned(x->t, LEARNED_TLB, x->ir->guest[in->gi].pc))
         return NULL;
-    if (lost(all, base) || lost(all, in->index)) {
+    if (lost(all, base) || lost(all, in->index) || (in->flags & IRF_ADDR32)) {
         *of = LOOP_CHECKED;
         return NULL;
     }
@@ -153,7 +153,7 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
     l->n_streams = l->n_hosts = 0;
     l->may_miss = false;
     for (uint32_t k = 0; k < end; k++)
-        move(&all, x->ir, &x->ir->insn[k]);
+        move(&all, x, &x->ir->insn[k]);
     for (uint32_t k = 0; k < end; k++) {
         const struct ir_insn *in = &x->ir->insn[k];
         if (x64_mem_kind(x, in) != NM_NONE) {
@@ -164,7 +164,7 @@ static bool find_streams(struct x64_ctx *x, uint32_t end)
             else if (l->of[k] == LOOP_PROBED && x->group[k].role != GROUP_NONE)
                 return false;
         }
-        move(&so_far, x->ir, in);
+        move(&so_far, x, in);
     }
     for (struct x64_stream *s = l->stream; s < l->stream + l->n_streams; s++) {
         s->step = step_of(&all, s->base, 0) + step_of(&all, s->index, s->scale);

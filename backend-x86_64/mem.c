@@ -157,8 +157,9 @@ static void slow_path(struct x64_ctx *x, struct x64_ool *o)
 {
     struct code_buf *c = x->c;
     x64_patch_here(c, o->from);
+    bool a32 = o->in->flags & IRF_ADDR32;
     if (o->folded)
-        x64_lea(c, 8, RAX, o->addr);
+        x64_lea(c, a32 ? 4 : 8, RAX, o->addr);
     else if (!o->region)
         x64_rm(c, x64_wide(0x33, 8, 0), RAX, x64_at(R10, o->tag));
     if (masked(x, o->in))
@@ -174,8 +175,13 @@ static void slow_path(struct x64_ctx *x, struct x64_ool *o)
             x64_test_rr(c, 8, RAX, RAX);
         bounce = x64_jcc(c, CC_E);
     }
-    if (!o->region)
+    if (!o->region) {
         x64_alu_rr(c, X64_XOR, 4, R10, R10);
+    } else if (o->folded && a32) {                 /* the operand's address has 64 bits: it may have missed for that */
+        x64_alu_rr(c, X64_ADD, 8, R10, RAX);
+        x64_lea(c, 8, RAX, o->addr);
+        x64_alu_rr(c, X64_SUB, 8, R10, RAX);
+    }
     x64_jmp_to(c, o->resume);
     if (!bounce)
         return;
@@ -200,8 +206,8 @@ static void leader_path(struct x64_ctx *x, struct x64_ool *o)
 {
     struct code_buf *c = x->c;
     x64_patch_here(c, o->from);
-    x64_lea(c, 8, RAX, o->addr);
-    x64_mov_ri(c, R10, o->size | (uint32_t)o->kind << 8 | (uint32_t)o->region << 16 | 1u << 31);
+    x64_lea(c, o->narrow ? 4 : 8, RAX, o->addr);
+    x64_mov_ri(c, R10, o->size | (uint32_t)o->kind << 8 | (uint32_t)o->region << 16 | (o->in->flags & IRF_ADDR32 ? 1u << 29 : 0) | 1u << 31);
     x64_call_to(c, x->s->probe_region[x->ir->mem_bank][o->kind != NM_READ]);
     x->in = o->in;
     x64_point_at(x, c->p, o->fl, o->recipe);
@@ -257,10 +263,11 @@ static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
 {
     const struct ir_insn *in = x->in;
     struct x64_mem m = {RAX, R10, 0, 0};
-    if (in->index == IR_NONE)
+    bool narrow = x->group[x->k].narrow;
+    if (in->index == IR_NONE && !narrow)
         m = (struct x64_mem){x64_contract[in->base], R10, 0, in->disp};
     else
-        x64_lea(x->c, 8, RAX, (struct x64_mem){x64_contract[in->base], x64_contract[in->index], in->scale, in->disp});
+        x64_lea(x->c, narrow ? 4 : 8, RAX, (struct x64_mem){x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp});
     unsigned slot = x->group[x->k].slot;
     if (region)
         x64_addend(x, region, x64_region_field(region, offsetof(struct mem_region, addend)));
@@ -274,8 +281,8 @@ static void tlb_leader_path(struct x64_ctx *x, struct x64_ool *o)
 {
     struct code_buf *c = x->c;
     x64_patch_here(c, o->from);
-    x64_lea(c, 8, RAX, o->addr);
-    x64_mov_ri(c, R10, TCG_GROUP(o->size, o->kind & 3u, o->kind >> 2, o->below, o->own));
+    x64_lea(c, o->narrow ? 4 : 8, RAX, o->addr);
+    x64_mov_ri(c, R10, TCG_GROUP(o->size, o->kind & 3u, o->kind >> 2, (o->in->flags & IRF_ADDR32) != 0, o->below, o->own));
     x64_call_to(c, x->s->probe_group);
     x->in = o->in;
     x64_point_at(x, c->p, o->fl, o->recipe);
@@ -297,12 +304,12 @@ static void tlb_leader(struct x64_ctx *x, unsigned kind, unsigned size)
     const struct x64_group *g = &x->group[x->k];
     unsigned all = g->store ? NM_RW : kind, own = strict(x, x->in) || masked(x, x->in) ? 0 : size;
     struct x64_ool o = {.emit = tlb_leader_path, .in = x->in, .kind = (uint8_t)(all | kind << 2), .size = g->span, .own = (uint8_t)own, .below = (uint8_t)-g->lo, .fl = (uint8_t)x64_fl_where(x),
-                        .recipe = (uint8_t)(x->n_recipes - 1), .addr = lowest(x)};
-    x64_lea(c, 8, RAX, o.addr);
+                        .recipe = (uint8_t)(x->n_recipes - 1), .addr = lowest(x), .narrow = g->narrow};
+    x64_lea(c, g->narrow ? 4 : 8, RAX, o.addr);
     o.from = tlb_check(x, all, g->span);
     x64_alu_rr(c, X64_ADD, 8, R10, RAX);
     o.resume = c->p;                               /* r10 = host address of the lowest */
-    x64_lea(c, 8, RAX, o.addr);
+    x64_lea(c, g->narrow ? 4 : 8, RAX, o.addr);
     x64_alu_rr(c, X64_SUB, 8, R10, RAX);
     x64_mov_mr(c, 8, group_addend(g->slot), R10);
     x->c->same |= BIT(R10);
@@ -317,8 +324,8 @@ static void leader_check(struct x64_ctx *x, unsigned region, unsigned kind)
     struct code_buf *c = x->c;
     struct x64_mem low = lowest(x);
     struct x64_ool o = {.emit = leader_path, .in = in, .kind = (uint8_t)kind, .size = x->group[x->k].span, .region = (uint8_t)region, .fl = (uint8_t)x64_fl_where(x),
-                        .recipe = (uint8_t)(x->n_recipes - 1), .resume = c->p, .addr = low};
-    x64_lea(c, 8, R10, low);
+                        .recipe = (uint8_t)(x->n_recipes - 1), .resume = c->p, .addr = low, .narrow = x->group[x->k].narrow};
+    x64_lea(c, o.narrow ? 4 : 8, R10, low);
     x64_alu_rm(c, X64_SUB, 8, R10, x64_region_field(region, 0));
     x64_alu_rm(c, X64_CMP, 8, R10, region_len(region, o.size));
     o.from = x64_jcc(c, CC_AE);
@@ -334,7 +341,7 @@ static struct x64_mem region_probe(struct x64_ctx *x, struct x64_ool *o)
     const struct ir_insn *in = x->in;
     struct code_buf *c = x->c;
     struct x64_mem m = {RAX, R10, 0, 0};
-    o->folded = in->base != IR_NONE && ir_is_global(in->base) && x64_contract[in->base] != NOREG && in->index == IR_NONE && in->seg == IR_NONE && !(in->flags & IRF_ADDR32);
+    o->folded = in->base != IR_NONE && ir_is_global(in->base) && x64_contract[in->base] != NOREG && in->index == IR_NONE && in->seg == IR_NONE && x64_unwrapped(x, in);
     if (o->folded) {
         o->addr = x64_at(x64_contract[in->base], in->disp);
         if (in->disp)

@@ -57,6 +57,7 @@ struct x64_group {
     uint8_t span;                      /* leader: bytes from the lowest to the end of the highest */
     bool store;                        /* leader and members: the group has stores, its loads use the descriptor for stores too */
     bool tlb;                          /* the check, of whatever role, asks the TLB: there is no descriptor, or it would not serve */
+    bool narrow;                       /* leader and members: addresses are reckoned with 32 bits, each anew */
     uint8_t slot;                      /* leader and members, where tlb: where the addend is kept (env->group_addend) */
 };
 enum x64_role { GROUP_NONE, GROUP_LEADER, GROUP_MEMBER };
@@ -102,6 +103,7 @@ struct x64_ool {                       /* code moved out of line, emitted after 
     struct x64_acc acc;
     uint16_t tag;                      /* offset of the probed tag */
     bool restart;                      /* see struct x64_group */
+    bool narrow;                       /* a leader: see struct x64_group */
     bool folded;                       /* region path: the address is [base + disp], not in rax */
     struct x64_mem addr;               /* folded: base and disp; a leader: the lowest address */
     uint8_t region;                    /* 1 + number of the descriptor; 0: TLB */
@@ -194,7 +196,14 @@ bool x64_is_member(const struct x64_ctx *);
 int x64_region_use(const struct x64_ctx *, const struct ir_insn *);      /* TCG_REGION_ number, or -1 */
 unsigned x64_mem_kind(const struct x64_ctx *, const struct ir_insn *);   /* enum native_mem of a memory op; NM_NONE for others */
 
-bool x64_is_step(const struct ir_block *, const struct ir_insn *, ir_ref d, int64_t *by);      /* d = d + constant */
+bool x64_is_step(const struct x64_ctx *, const struct ir_insn *, ir_ref d, int64_t *by);       /* d = d + constant */
+/* Linear addresses have 32 bits, and so has every translation: an address reckoned with 64 bits is right, or finds none. */
+static inline bool x64_linear32(const struct x64_ctx *x) { return !(x->tb->key.mode & x->t->fe->wide); }
+/* The access's address may be reckoned with 64 bits, which for 32-bit addressing is the same unless it wraps: so not where it likely does. */
+static inline bool x64_unwrapped(const struct x64_ctx *x, const struct ir_insn *in)
+{
+    return !(in->flags & IRF_ADDR32) || (x64_linear32(x) && in->index == IR_NONE && in->disp >= -65536);
+}
 
 /* ---- loop.c: the copy of a hot loop that needs no checks ---- */
 void x64_loop_find(struct x64_ctx *);

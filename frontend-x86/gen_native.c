@@ -217,7 +217,7 @@ void gen_native(struct x86_gen *g, const struct x86_insn *i)
         return;
     if (touches(i, OK_MMX) && touches(i, OK_MEM))
         gen_wait(g);
-    if (i->vex && i->map == 1 && i->opcode == 0x77 && i->mode != X86_M64 && (g->mode & XM_LMA)) {
+    if (i->vex && i->map == 1 && i->opcode == 0x77 && i->mode != X86_M64) {
         zero_low_eight(g, i->vex_l);
         return;
     }

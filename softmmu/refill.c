@@ -155,9 +155,9 @@ void *mmu_region_fill(struct mmu *m, gva_t va, unsigned size, bool write, struct
     mmu_lock(m->sh);
     uint64_t e = m->cur->flat ? 0 : shadow_lookup(m->sh, m->cur, va, &sp);
     if (m->cur->flat) {
-        struct ram_run *r = run_find(m->sh, va);
+        struct ram_run *r = va >> 32 ? NULL : run_find(m->sh, va);
         if (r && !(write && r->rom) && !(write && __atomic_load_n(&r->track[(va - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))
-            res = region_set(m, reg, r, va, r->start, r->start, r->end - r->start, write);
+            res = region_set(m, reg, r, va, r->start, r->start, MIN(r->end, 1ull << 32) - r->start, write);         /* no linear address is above */
     } else if (e && (se_perm(e, m->mode) & (write ? MP_W : MP_R)) && (m->mode == 2 || !se_perm(e, 2))) {
         unsigned first, last, i = sp_index(sp, va);
         contiguous_leaves(sp, i, &first, &last);

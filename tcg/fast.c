@@ -268,6 +268,9 @@ static void load_bounce(struct tcg_env *env, uint64_t va, unsigned size)
     }
 }
 
+/* Shared checks of 32-bit addresses are made with 64 bits, where what wraps is beyond them all. */
+static bool wrapped(uint64_t va, bool a32) { return a32 && va >> 32; }
+
 void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
 {
     unsigned size = size_kind & 0xff, kind = (size_kind >> 8) & 0xff;
@@ -282,7 +285,7 @@ void *tcg_slow_probe(struct tcg_env *env, uint64_t va, uint64_t size_kind)
         env->slow_lanes = 0;
     if (size_kind >> 31 & 1) {                     /* a group's leader: all of SIZE bytes, or the instructions run apart */
         struct mem_region *r = &env->region[region - 1];
-        bool ok = mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
+        bool ok = !wrapped(va, size_kind >> 29 & 1) && mmu_region_fill(env->mmu, va, 1, access == MMU_WRITE, r) && va - r->start < r->len[mem_region_len(size)];
         tcg_note_region_miss(env, region, !ok);
         if (!ok)
             tcg_unwind(env, TCG_UNWIND_APART);
@@ -340,11 +343,15 @@ void *tcg_slow_group(struct tcg_env *env, uint64_t va, uint64_t how)
     unsigned span = how & 0xff, own_at = how >> 16 & 0xff, own = how >> 24 & 0xff;
     enum mmu_access access = (how >> 8 & 3) == 1 ? MMU_READ : MMU_WRITE, own_access = (how >> 10 & 3) == 1 ? MMU_READ : MMU_WRITE;
     uint64_t tracked = mmu_tracked_pages(env->mmu);
-    bool live = env->fpu_live;
-    void *p = mmu_refill(env->mmu, va, span, access);
+    bool live = env->fpu_live, wraps = wrapped(va, how >> 12 & 1);
+    void *p = wraps ? NULL : mmu_refill(env->mmu, va, span, access);
     env->vcpu->n.slow_groups++;
     if (p)
         return p;
+    if (wraps) {
+        tcg_note_group_miss(env);
+        tcg_unwind(env, TCG_UNWIND_APART);
+    }
     tcg_fpu_save(env);
     if (own)
         mmu_probe(env->mmu, va + own_at, own, own_access);

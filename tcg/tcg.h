@@ -142,8 +142,9 @@ void tcg_update_salts(struct tcg_env *);
 void tcg_salts_for(struct tcg_env *, const struct tb_key *);
 void *tcg_slow_probe(struct tcg_env *, uint64_t va, uint64_t size_kind);
 /* Accesses off one base, probed by the first of them: how many bytes, read or write (enum native_mem) of them all and of the first,
-   which is so far from the lowest and has so many bytes (0: it must not be asked for without its other checks). */
-#define TCG_GROUP(span, kind, own_kind, own_at, own) ((uint32_t)(span) | (uint32_t)(kind) << 8 | (uint32_t)(own_kind) << 10 | (uint32_t)(own_at) << 16 | (uint32_t)(own) << 24)
+   which is so far from the lowest and has so many bytes (0: it must not be asked for without its other checks). a32: addresses have 32 bits. */
+#define TCG_GROUP(span, kind, own_kind, a32, own_at, own) \
+    ((uint32_t)(span) | (uint32_t)(kind) << 8 | (uint32_t)(own_kind) << 10 | (uint32_t)(a32) << 12 | (uint32_t)(own_at) << 16 | (uint32_t)(own) << 24)
 void *tcg_slow_group(struct tcg_env *, uint64_t va, uint64_t how);               /* the host address of va, good for all of them; or no return */
 void tcg_slow_commit(struct tcg_env *);
 void tcg_unlink_in(struct tcg *, struct tb *);

@@ -57,6 +57,7 @@ static unsigned exec_fpu_size = 832;
 static enum x86_mode exec_mode = X86_M64;            /* others: compatibility mode */
 static bool exec_seg;                                /* segments of the LDT: data at DATA with a limit, code at CODE; always so for M16 */
 static uint64_t exec_cs_base, exec_ds_base;          /* what st.rip and data addresses, which are linear, have more than registers */
+static bool exec_legacy;                             /* ... but legacy protected mode with PAE paging: for exec_set_mode */
 static bool exec_read_only;                          /* before exec_setup: the page before the data can be read */
 static bool exec_hot;                                /* the translator shall take the blocks for hot ones */
 static bool exec_trial;                              /* ... and not know yet how their accesses are best checked */
@@ -229,6 +230,7 @@ static void exec_page_tables(struct machine *m)
     memset(m->ram.host + GPA_CODE, 0xcc, CODE_SIZE);
     ram[0x1000 / 8] = 0x2007;
     ram[0x2000 / 8] = 0x3007;
+    ram[0x1800 / 8] = 0x3001;                        /* the table of exec_legacy */
     ram[0x3000 / 8 + (DATA >> 21)] = 0x4007;
     ram[0x3000 / 8 + (CODE >> 21)] = 0x5007;
     ram[0x3000 / 8 + (DATA >> 21) - 1] = 0x6007;
@@ -299,6 +301,11 @@ static void exec_set_mode(enum x86_mode mode, bool seg)
             c->seg[X86_CS].sel = exec_cs_sel();
             c->seg[X86_SS].sel = exec_ds_sel();
             c->seg[X86_CS].attr = (c->seg[X86_CS].attr & ~SEG_L) | SEG_DB;
+        }
+        if (mode != X86_M64 && exec_legacy) {
+            c->efer &= ~(uint64_t)(EFER_LME | EFER_LMA);
+            c->cr3 = 0x1800;
+            CHECK_EQ(x86_load_pdptes(c, both[i]->mem, c->cr3), 0);
         }
         for (unsigned s = X86_ES; s <= X86_DS && seg; s++) {
             c->seg[s].base = s == X86_CS ? CODE : DATA;

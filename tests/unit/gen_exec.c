@@ -492,6 +492,19 @@ TEST(loop64) { loops(X86_M64, of_100(20000)); }
 TEST(loop32) { loops(X86_M32, of_100(2000)); }
 TEST(block32_segments) { blocks(X86_M32, true, of_100(5000)); }
 
+/* Where linear addresses have 32 bits, accesses are checked in other ways. */
+static void legacy(void (*run)(enum x86_mode, bool seg, unsigned n), bool seg, unsigned n)
+{
+    exec_legacy = true;
+    run(X86_M32, seg, n);
+    exec_legacy = false;
+}
+
+static void loops_in(enum x86_mode mode, bool seg, unsigned n) { loops(mode, n); }
+TEST(block32_legacy) { legacy(blocks, false, of_100(10000)); }
+TEST(block32_legacy_segments) { legacy(blocks, true, of_100(3000)); }
+TEST(loop32_legacy) { legacy(loops_in, false, of_100(2000)); }
+
 /* Every row that the host can run has been run, in each form that it has, and every kind of case came up. */
 TEST(coverage)
 {
