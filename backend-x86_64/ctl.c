@@ -326,7 +326,7 @@ static void emit_jmpi(struct x64_ctx *x)
 static void emit_setpc(struct x64_ctx *x)
 {
     struct x64_val v = x64_val(x, x->in->a);
-    if (v.kind == V_IMM && x64_fits32((uint64_t)v.imm))
+    if (v.kind == V_IMM && x64_fits32((uint64_t)v.imm) && !ir_is_const_pc(x->ir, x->in->a))
         x64_mov_mi(x->c, 8, pc_mem(x), (int32_t)v.imm);
     else
         x64_mov_mr(x->c, 8, pc_mem(x), x64_in_reg(x, x->in->a, 8));
@@ -393,7 +393,7 @@ void x64_emit_call(struct x64_ctx *x)
         if (arg[i] == IR_NONE)
             continue;
         struct x64_val v = x64_val(x, arg[i]);
-        if (v.kind == V_IMM && x64_fits32((uint64_t)v.imm)) {
+        if (v.kind == V_IMM && x64_fits32((uint64_t)v.imm) && !ir_is_const_pc(x->ir, arg[i])) {
             x64_mov_mi(x->c, 8, m, (int32_t)v.imm);
         } else {
             unsigned r = v.kind == V_REG ? v.reg : x64_take_scratch(x);

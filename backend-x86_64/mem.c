@@ -465,7 +465,7 @@ static void access_st(struct code_buf *c, const struct ir_block *ir, const struc
 static void value(struct x64_ctx *x, struct x64_acc *a, ir_ref r, unsigned size, bool own)
 {
     struct x64_val v = x64_val(x, r);
-    if (v.kind == V_IMM && !own && (size < 8 || x64_fits32((uint64_t)v.imm))) {
+    if (v.kind == V_IMM && !own && !ir_is_const_pc(x->ir, r) && (size < 8 || x64_fits32((uint64_t)v.imm))) {
         a->is_imm = true;
         a->imm = (int32_t)v.imm;
         return;

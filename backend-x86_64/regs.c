@@ -134,7 +134,7 @@ unsigned x64_take_scratch(struct x64_ctx *x)
 void x64_load(struct x64_ctx *x, unsigned size, unsigned reg, ir_ref r)
 {
     struct x64_val v = x64_val(x, r);
-    if (v.kind == V_IMM && size == 8 && ir_is_const_pc(x->ir, r))
+    if (v.kind == V_IMM && size >= 4 && ir_is_const_pc(x->ir, r))
         x64_mov_ri_place(x->c, reg, (uint64_t)v.imm, PLACE_PC);
     else if (v.kind == V_IMM)
         x64_mov_ri(x->c, reg, (uint64_t)v.imm & size_mask(size));

@@ -464,11 +464,13 @@ static void end_full(struct x86_gen *g, bool after_sti)
         ir_jmp(g->ir, g->pc);
 }
 
-/* User code in 64-bit mode is run at one address in one process and at another in the next. In modes with work at each instruction that work is told of
+/* User code is run at one address in one process and at another in the next. In modes with work at each instruction that work is told of
    pcs in many ways. */
 static bool is_movable(const struct x86_gen *g)
 {
-    return gen_code64(g) && gen_cpl(g) == 3 && !gen_boundary(g) && !(g->mode & (XM_GUEST | XM_AC)) && !g->cs_base && ir_pc_movable(g->pc);
+    bool code32 = (g->mode & (XM_PE | XM_CODE64 | XM_CODE32 | XM_LIM4G | XM_VM86)) == (XM_PE | XM_CODE32 | XM_LIM4G);
+    return (gen_code64(g) || code32) && ir_pc_low(g->pc) == code32 && gen_cpl(g) == 3 && !gen_boundary(g) && !(g->mode & (XM_GUEST | XM_AC)) && !g->cs_base &&
+           ir_pc_movable(g->pc);
 }
 
 /* Single step, breakpoints and interrupt shadow: blocks of one instruction. The shadow is cleared first: the instruction may set a new one. */

@@ -62,7 +62,7 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
 
     mmu_resolve(m);
     mmu_lock(m->sh);
-    bool ok = shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && (perm & perm_for(acc));
+    bool ok = shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm, false) && (perm & perm_for(acc));
     mmu_unlock(m->sh);
     m->stats.shadow_misses += !ok;
     if (!ok)
@@ -79,7 +79,7 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
         return;
     /* Install from the shadow only: what is not in it (any more) would not be dropped. */
     mmu_lock(m->sh);
-    if (shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm) && gpa == x->gpa && (r = run_find(m->sh, gpa)) && (perm & perm_for(acc)))
+    if (shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm, false) && gpa == x->gpa && (r = run_find(m->sh, gpa)) && (perm & perm_for(acc)))
         tlb_install(m, va, mode, perm, r, gpa);
     mmu_unlock(m->sh);
 }
@@ -289,6 +289,7 @@ const uint8_t *mmu_code_page(struct mmu *m, gva_t va, gpa_t *gpa)
 
     mmu_resolve(m);
     translate_own(m, va, MMU_EXEC, &x);
+    mmu_code_gpa_fast(m, wrapped(m, va), gpa);     /* says in the shadow that it was asked for */
     *gpa = x.gpa;
     return x.host;
 }

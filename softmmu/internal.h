@@ -19,7 +19,7 @@
 
 #define N_SPACES 64
 #define MMU_MAX_VCPUS 32               /* fewer than spaces: each may stand in one */
-#define N_SLOTS 8                     /* top tables of one address space: two halves, or four PDPTEs */
+#define N_SLOTS 8                     /* top tables of one address space: two halves, and those of formats it had before */
 #define N_RUNS 32
 #define N_BLOCKS 32
 #define N_FLAT 1024
@@ -30,9 +30,12 @@
 #define N_FLOODS 4096
 #define MAX_LEVELS 6
 
-/* A shadow entry: 0 empty; child: pointer | SE_CHILD; leaf: base gpa | perms << SE_PERM | SE_LEAF. */
-enum { SE_CHILD = 1, SE_LEAF = 2, SE_PERM = 2 };
-#define SE_X_ANY ((uint64_t)(MP_X | MP_X << 3 | MP_X << 6) << SE_PERM)
+/*
+ * A shadow entry: 0 empty; child: pointer | SE_CHILD; leaf: base gpa | perms << SE_PERM | SE_LEAF, and SE_FETCHED once it was handed out for code.
+ * Whatever the translator derives from a mapping of code (links, jump-cache entries) it derives from such an answer, so a leaf without the bit can
+ * leave without a new code generation.
+ */
+enum { SE_CHILD = 1, SE_LEAF = 2, SE_PERM = 2, SE_FETCHED = 1 << 11 };
 #define SE_PERMS ((uint64_t)0x1ff << SE_PERM)
 
 struct parent_link { struct shadow_page *parent; unsigned idx; };
@@ -83,7 +86,7 @@ struct ram_run {
 /* Hints of a region's pages, by track byte address. */
 struct hint_block { uint8_t *lo, *hi; uint64_t *hint; };
 
-struct slot { uint64_t tag; unsigned shift; struct shadow_page *sp; };
+struct slot { uint64_t tag; unsigned shift; struct shadow_page *sp; };        /* a top table */
 
 struct space {
     bool used, flat;                  /* flat: paging is off, translations are in s->flat */
@@ -91,6 +94,7 @@ struct space {
     struct tlb_entry *tlb[MMU_MAX_VCPUS][MMU_MODES];
     struct slot slot[N_SLOTS];
     unsigned n_slots, group;
+    const struct shadow_page *upper;  /* the table of the upper part, once it was used: a top table's upper half, or PAE's page directory of the last GiB */
     uint32_t gen_lo;
 };
 
@@ -232,8 +236,8 @@ static inline uint64_t shadow_lookup(struct mmu_shared *m, struct space *s, gva_
     return 0;
 }
 
-/* Shadow only: gpa of VA's 4 KiB page and permissions of MODE. */
-static inline bool shadow_xlat(struct mmu_shared *m, struct space *s, gva_t va, unsigned mode, gpa_t *gpa, unsigned *perm)
+/* Shadow only: gpa of VA's 4 KiB page and permissions of MODE. FETCH: the answer is for code. */
+static inline bool shadow_xlat(struct mmu_shared *m, struct space *s, gva_t va, unsigned mode, gpa_t *gpa, unsigned *perm, bool fetch)
 {
     if (s->flat) {
         unsigned i = (va >> PAGE_BITS) & (N_FLAT - 1);
@@ -249,6 +253,8 @@ static inline bool shadow_xlat(struct mmu_shared *m, struct space *s, gva_t va, 
         return false;
     *gpa = se_gpa(e) + (va & (BIT(sp->bits) - 1) & PAGE_MASK);
     *perm = se_perm(e, mode);
+    if (fetch && *perm & MP_X)
+        sp->e[sp_index(sp, va)] = e | SE_FETCHED;
     return true;
 }
 
@@ -291,11 +297,7 @@ static inline void tlb_install(struct mmu *m, gva_t va, unsigned mode, unsigned 
 void tlbs_reset(struct mmu_shared *, struct space *);       /* of all vCPUs */
 void mmu_resolve(struct mmu *);                              /* unlocked; vCPU */
 void gens_sync(struct mmu_shared *);
-/* Is it a root's upper half, or the page directory that 32-bit PAE paging has for the last GiB? */
-static inline bool is_upper_table(const struct shadow_page *sp)
-{
-    return sp->tag && sp->entry_size == 8 && (sp->shift >= 48 || (sp->shift == 30 && sp->tag == 3));
-}
+static inline bool is_upper_half(const struct shadow_page *sp) { return sp->tag && sp->entry_size == 8 && sp->shift >= 48; }
 void space_join_group(struct mmu_shared *, struct space *, const struct shadow_page *);
 void space_leave_group(struct mmu_shared *, struct space *);
 void flush_locked(struct mmu_shared *);                      /* all TLBs, shadow pages and flat translations; fresh generations */

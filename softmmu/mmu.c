@@ -5,8 +5,10 @@
  * recently used in which no vCPU stands is recycled. Its tables of shadow pages are shared and outlive it. Generations: gen_words[0] is the space's
  * own number; gen_words[1] is the number of its group, the spaces with the same upper part: whose root tables have equal upper halves (256 entries
  * compared when the space first uses them; a write to one of them leaves the group), or with 32-bit PAE paging, whose last GiB has the same table.
- * Any drop of an executable upper mapping renews all groups: it is rare (module loading), and a space that has been recycled
- * may have taught its number to blocks that others of the group still run.
+ * Invariant: while a number stands, every address that code was asked for at (mmu_code_page, mmu_code_gpa_fast) under it, in its part of a space that
+ * has it, leads where it led then, and may be executed in that mode. So a number is renewed when such a translation leaves the shadow (SE_FETCHED;
+ * all groups at once: it is rare, and a space that has been recycled may have taught its number to blocks that others of the group still run), and
+ * when a top table loses an entry under which there may be one. Whoever keeps an answer with a number has read the number first.
  * Locks: m->lock for all that DMA on another thread can reach (internal.h).
  */
 #include <stdlib.h>
@@ -65,28 +67,26 @@ void space_leave_group(struct mmu_shared *m, struct space *s)
 {
     m->groups[s->group].refs--;
     s->group = group_new(m);
+    s->upper = NULL;
     gens_sync(m);
 }
 
-/* The table of a space's upper part, if that has been used, or NULL. */
-static const struct shadow_page *upper_root(const struct space *s)
+/* Two tables of an upper part that say the same. PAE's directories are shared by processes: it is one shadow page then. */
+static bool same_upper(const struct shadow_page *a, const struct shadow_page *b)
 {
-    for (unsigned i = 0; i < s->n_slots; i++)
-        if (is_upper_table(s->slot[i].sp))
-            return s->slot[i].sp;
-    return NULL;
+    return a == b || (is_upper_half(a) && is_upper_half(b) && a->context == b->context && a->shift == b->shift &&
+                      !memcmp(a->pt->host + PAGE_SIZE / 2, b->pt->host + PAGE_SIZE / 2, PAGE_SIZE / 2));
 }
 
-/* S has just got ROOT as the table of its upper part. */
-void space_join_group(struct mmu_shared *m, struct space *s, const struct shadow_page *root)
+/* S has just got UPPER as the table of its upper part. */
+void space_join_group(struct mmu_shared *m, struct space *s, const struct shadow_page *upper)
 {
-    const uint8_t *upper = root->pt->host + PAGE_SIZE / 2;
-    bool comparable = root->shift >= 48;
+    if (s->upper)
+        space_leave_group(m, s);
+    s->upper = upper;
     for (unsigned i = 0; i < N_SPACES; i++) {
         struct space *o = &m->spaces[i];
-        const struct shadow_page *r = o->used && o != s ? upper_root(o) : NULL;
-        if (!r || r->context != root->context || r->shift != root->shift ||
-            (r->pt != root->pt && !(comparable && !memcmp(r->pt->host + PAGE_SIZE / 2, upper, PAGE_SIZE / 2))))
+        if (!o->used || o == s || !o->upper || !same_upper(o->upper, upper))
             continue;
         m->groups[s->group].refs--;
         s->group = o->group;

@@ -80,7 +80,7 @@ void *mmu_refill(struct mmu *m, gva_t va, unsigned size, enum mmu_access acc)
     if (!m->cur || (va & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
         return NULL;
     mmu_lock(m->sh);
-    if (m->cur->tlb[m->id][m->mode] && shadow_xlat(m->sh, m->cur, va, m->mode, &gpa, &perm) && (perm & perm_for(acc))) {
+    if (m->cur->tlb[m->id][m->mode] && shadow_xlat(m->sh, m->cur, va, m->mode, &gpa, &perm, false) && (perm & perm_for(acc))) {
         struct ram_run *r = run_find(m->sh, gpa);
         if (r && (acc != MMU_WRITE || (!r->rom && !__atomic_load_n(&r->track[(gpa - r->start) >> PAGE_BITS], __ATOMIC_SEQ_CST)))) {
             tlb_install(m, va, m->mode, perm, r, gpa);
@@ -120,9 +120,9 @@ static void contiguous_leaves(const struct shadow_page *sp, unsigned i, unsigned
     uint64_t step = BIT(sp->bits);
     unsigned n = sp_size(sp);
     *first = *last = i;
-    while (*first > 0 && i - *first < 64 && sp->e[*first - 1] == sp->e[*first] - step)
+    while (*first > 0 && i - *first < 64 && (sp->e[*first - 1] | SE_FETCHED) == (sp->e[*first] | SE_FETCHED) - step)
         --*first;
-    while (*last + 1 < n && *last - i < 64 && sp->e[*last + 1] == sp->e[*last] + step)
+    while (*last + 1 < n && *last - i < 64 && (sp->e[*last + 1] | SE_FETCHED) == (sp->e[*last] | SE_FETCHED) + step)
         ++*last;
 }
 
@@ -179,7 +179,7 @@ bool mmu_code_gpa_fast(struct mmu *m, gva_t va, gpa_t *gpa)
     if (!m->cur)
         return false;
     mmu_lock(m->sh);
-    bool ok = shadow_xlat(m->sh, m->cur, va, m->mode, gpa, &perm) && (perm & MP_X);
+    bool ok = shadow_xlat(m->sh, m->cur, va, m->mode, gpa, &perm, true) && (perm & MP_X);
     mmu_unlock(m->sh);
     return ok;
 }

@@ -3,7 +3,7 @@
  *
  * In: struct mmu_walk, writes to tracked table pages. Out: shadow entries that shadow_lookup (internal.h) follows.
  * Invariants: a shadow page's table is tracked as long as it exists; a child knows all its parents' entries; a leaf that leaves the
- * shadow leaves all TLBs in the same critical section, and an executable one renews the code generations.
+ * shadow leaves all TLBs in the same critical section, and one that was handed out for code renews the code generations.
  * A page without parents stays (a process may come back to it) until the LRU or the write-flood rule takes it.
  * Locks: everything here runs with m->lock held. Manual: SDM 3A 4.10 (what a processor may cache; we cache less long than it may).
  */
@@ -37,7 +37,7 @@ static void leaf_gone(struct mmu_shared *m, struct shadow_page *sp, unsigned i)
     if (!sp->as_mask)
         return;
     tlb_drop_range(m, sp->as_mask, va, sp->bits);
-    if (sp->e[i] & SE_X_ANY)
+    if (sp->e[i] & SE_FETCHED)
         gens_drop(m, sp->as_mask, va);
 }
 
@@ -75,12 +75,20 @@ static void parent_add(struct shadow_page *child, struct shadow_page *parent, un
     child->parents[child->n_parents++] = (struct parent_link){ parent, idx };
 }
 
+/* Does the second generation of S hold for some address of entry I of its top table SP? A space that has used the upper half of 64-bit addresses has no
+   other upper part. */
+static bool in_upper_part(const struct space *s, const struct shadow_page *sp, unsigned i)
+{
+    gva_t va = entry_va(sp, i);
+    return va >> 63 || (!(s->upper && is_upper_half(s->upper)) && va < BIT(32) && va + BIT(sp->bits) > 3 * BIT(30));
+}
+
 /*
- * The spaces whose top table is SP lose what an entry of it led to. The pages below may be shared with spaces that still reach them by their
+ * The spaces whose top table is SP lose what entry I of it led to. The pages below may be shared with spaces that still reach them by their
  * own top tables, so nothing is dropped there: these spaces start with empty TLBs and new generations. (A process's top table being
  * reused costs no other process anything.) False: SP is nobody's top table.
  */
-static bool top_entry_gone(struct mmu_shared *m, struct shadow_page *sp)
+static bool top_entry_gone(struct mmu_shared *m, struct shadow_page *sp, unsigned idx)
 {
     if (sp->n_parents)
         return false;
@@ -91,10 +99,12 @@ static bool top_entry_gone(struct mmu_shared *m, struct shadow_page *sp)
                 continue;
             tlbs_reset(m, s);
             s->gen_lo = gen_fresh(m);
-            space_leave_group(m, s);
+            if (in_upper_part(s, sp, idx))
+                space_leave_group(m, s);
             break;
         }
     }
+    gens_sync(m);
     regions_drop(m, false);
     return true;
 }
@@ -107,7 +117,7 @@ static void entry_drop(struct mmu_shared *m, struct shadow_page *sp, unsigned i)
     m->n.shadow_drops++;
     drop_seq_next(m);
     if (e & SE_CHILD) {
-        if (!top_entry_gone(m, sp))
+        if (!top_entry_gone(m, sp, i))
             subtree_gone(m, se_child(e));
         parent_remove(se_child(e), sp, i);
     } else {
@@ -140,7 +150,7 @@ static void slots_forget(struct mmu_shared *m, struct shadow_page *sp)
         for (unsigned j = 0; j < s->n_slots; j++) {
             if (s->slot[j].sp != sp)
                 continue;
-            if (sp->tag)
+            if (is_upper_half(sp))
                 space_leave_group(m, s);
             s->slot[j--] = s->slot[--s->n_slots];
         }
@@ -213,7 +223,7 @@ void shadow_pt_write_locked(struct mmu_shared *m, struct pt_page *pt, unsigned o
                 continue;
             entry_drop(m, sp, i - sp->first);
         }
-        if (!sp->n_chain && sp->tag && off + len > PAGE_SIZE / 2)
+        if (!sp->n_chain && is_upper_half(sp) && off + len > PAGE_SIZE / 2)      /* no longer equal to others' */
             for (unsigned i = 0; i < N_SPACES; i++)
                 for (unsigned j = 0; j < m->spaces[i].n_slots; j++)
                     if (m->spaces[i].slot[j].sp == sp)
@@ -272,22 +282,31 @@ static void slot_set(struct mmu_shared *m, struct space *s, struct shadow_page *
         return;
     if (i < s->n_slots) {               /* another table at the same place: the root changed its format or its PDPTEs */
         subtree_gone(m, s->slot[i].sp);
-        if (sp->tag)
-            space_leave_group(m, s);
+        space_leave_group(m, s);
     } else if (s->n_slots == N_SLOTS) {
         i = 0;
         subtree_gone(m, s->slot[0].sp);
+        space_leave_group(m, s);
     } else {
         s->n_slots++;
     }
     s->slot[i] = (struct slot){ sp->tag, sp->shift, sp };
-    if (is_upper_table(sp))
+    if (is_upper_half(sp))
         space_join_group(m, s, sp);
+}
+
+/* CHILD is under TOP, a top table of S. */
+static void child_set(struct mmu_shared *m, struct space *s, const struct shadow_page *top, const struct shadow_page *child)
+{
+    bool pae_upper = top->bits == 30 && top->entry_size == 8 && child->tag == 3;
+    if (pae_upper && s->upper != child)
+        space_join_group(m, s, child);
 }
 
 static void entry_set(struct mmu_shared *m, struct shadow_page *sp, unsigned i, uint64_t e)
 {
     uint64_t old = sp->e[i];
+    e |= e & SE_LEAF ? old & SE_FETCHED : 0;
     if (old == e)
         return;
     /* A leaf that only gained permissions (D was set) need not be dropped: the caller overwrites its TLB entry, others miss and come here. */
@@ -348,6 +367,8 @@ bool shadow_insert_locked(struct mmu_shared *m, struct space *s, gva_t va, const
             entry_set(m, parent, sp_index(parent, va), (uintptr_t)sp | SE_CHILD);
         else
             slot_set(m, s, sp);
+        if (parent && !parent->n_chain)
+            child_set(m, s, parent, sp);
         pt[k]->flood = 0;
         if (k) {
             chain[depth] = guest_entry(pt[k], w->entry[k], w->entry_size) ^ (w->entry[k - 1] & PAGE_MASK);

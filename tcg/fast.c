@@ -101,7 +101,7 @@ static uint64_t new_salt(struct tcg *t)
 
 static uint64_t salt_of(struct tcg *t, uint32_t mode, uint64_t cs_base, uint32_t gen)
 {
-    unsigned slot = (mode * 31 + gen * 7) % ARRAY_SIZE(t->salts);
+    unsigned slot = (unsigned)((mode ^ gen * 0x9e3779b97f4a7c15ull) * 0xbf58476d1ce4e5b9ull >> 32) % ARRAY_SIZE(t->salts);
     if (t->salts[slot].salt && t->salts[slot].mode == mode && t->salts[slot].gen == gen && t->salts[slot].cs_base == cs_base)
         return t->salts[slot].salt;
     t->salts[slot].salt = new_salt(t);
@@ -185,7 +185,8 @@ static bool link_exit(struct tcg_env *env, struct tb *from, unsigned n, struct t
     e->dest = dest;
     e->next_in = dest->in;
     dest->in = e;
-    e->gen_value = env->code_gen[tcg_half(t, dest->key.mode, dest->key.pc)];
+    /* Not code_gen: DEST was found after this was read, and what has changed since then must end the link. */
+    e->gen_value = (uint32_t)(env->salt_gens >> 32 * tcg_half(t, dest->key.mode, dest->key.pc));
     t->be->link(t, from, n, dest);
     t->n.links++;
     t->n.relinks += again;

@@ -80,7 +80,7 @@ ir_ref ir_const(struct ir_block *b, uint64_t v) { return find_const(b, v, false)
 
 ir_ref ir_const_pc(struct ir_block *b, uint64_t v)
 {
-    if (v - b->pc + (1ull << 32) >= 1ull << 33)
+    if (v - b->pc + (1ull << 32) >= 1ull << 33 || ir_pc_low(v) != ir_pc_low(b->pc))
         b->movable = false;
     if (!b->movable)
         return ir_const(b, v);

@@ -116,8 +116,12 @@ static inline bool ir_is_const_pc(const struct ir_block *b, ir_ref r)
 {
     return ir_is_const(r) && b->movable && b->is_pc[(r - IR_CONST0) / 64] >> (r - IR_CONST0) % 64 & 1;
 }
-/* Where code can be moved to and from: addresses whose neighbourhood of 2 GiB takes 64 bits as a host's immediate. */
-static inline bool ir_pc_movable(uint64_t pc) { return pc - (1ull << 33) < (1ull << 47) - (1ull << 34); }
+/*
+ * Where code can be moved to and from: addresses whose neighbourhood of 2 GiB takes 64 bits as a host's immediate; and for code whose pcs have 32 bits, low
+ * ones, where code that stays among them (its jumps too) meets no end of the address space, has one code generation, and knows no pc cut to 16 bits.
+ */
+static inline bool ir_pc_low(uint64_t pc) { return pc - 0x10000 < 0xc0000000 - 0x20000; }
+static inline bool ir_pc_movable(uint64_t pc) { return ir_pc_low(pc) || pc - (1ull << 33) < (1ull << 47) - (1ull << 34); }
 uint64_t ir_const_value(const struct ir_block *, ir_ref);
 uint32_t ir_new_label(struct ir_block *);
 

@@ -10,7 +10,7 @@
 #include "tcg/tcg.h"
 
 #define TRIAL_RUNS 1000
-#define TRIAL_SHARE 16                 /* one in so many runs may miss: a miss costs so many times what a hit saves */
+#define TRIAL_SHARE 32                 /* one in so many runs may miss: a miss costs so many times what a hit saves */
 #define TRIAL_SHARE_LOOP 4             /* ... of a loop, whose check is often for some turns at once */
 #define MISS_LIMIT 32                  /* so many misses ... */
 #define REGION_TURN 15                 /* user-mode misses that the TLB serves between two that come here ... */

@@ -36,7 +36,8 @@ static struct tb *origin_of(struct tcg_env *env, const struct tb_key *key, gpa_t
     gpa_t gpa2;
     while (o && (o->phys[0] != gpa || o->key.mode != key->mode))
         o = o->origins_next;
-    if (!o || o->bytes || (!o->hot && tcg_has_learned(t, LEARNED_HOT, key->pc)) || (o->trial && tcg_has_learned(t, LEARNED_TRIED, key->pc)))
+    if (!o || o->bytes || ir_pc_low(o->key.pc) != ir_pc_low(key->pc) || (!o->hot && tcg_has_learned(t, LEARNED_HOT, key->pc)) ||
+        (o->trial && tcg_has_learned(t, LEARNED_TRIED, key->pc)))
         return NULL;
     if (o->phys[1] != ~0ull && (!mmu_code_gpa_fast(env->mmu, (key->pc | ~PAGE_MASK) + 1, &gpa2) || (gpa2 & PAGE_MASK) != o->phys[1]))
         return NULL;
@@ -56,6 +57,9 @@ static struct tb *copy(struct tcg *t, struct tb *o, const struct tb_key *key)
     tb->in = NULL;
     tb->hash_next = tb->origins_next = NULL;
     tb->samples = tb->turns = 0;
+    for (unsigned i = 0; i < o->n_exits && ir_pc_low(key->pc); i++)
+        if (!ir_pc_low(o->exits[i].pc + tb->moved))
+            return NULL;
     tb->exits = arena_alloc(&t->meta, sizeof(struct tb_exit) * o->n_exits);
     for (unsigned i = 0; i < o->n_exits; i++) {
         tb->exits[i] = o->exits[i];

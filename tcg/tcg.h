@@ -69,7 +69,7 @@ struct tcg {
     enum { SPOIL_ANY, SPOIL_BLOCK /* with others */, SPOIL_HOT /* in a hot block */, SPOIL_FLAGS /* flags from another block */ } spoil_form;
     uint64_t salt_seed; uint32_t next_salt, salt_epoch;
     struct { uint64_t pc; int64_t ns; uint32_t n; } lost[1024];  /* by linear pc: how often in a short time a store took the block that starts there */
-    struct { uint32_t mode, gen; uint64_t cs_base, salt; } salts[64];
+    struct { uint32_t mode, gen; uint64_t cs_base, salt; } salts[1024];
     struct tcg_env *envs[64]; unsigned n_envs;
 };
 

@@ -7,9 +7,12 @@
 # run_kernel ENGINE NAME
 run_kernel() {
     case $2 in svm*) more="-cpu max,+svm" ;; wide*) more="-cpu max" ;; pmu*) more="-cpu max,+pmu" ;; dma64) more="-device virtio-rng-pci" ;; smmsmp*) more="-smp 2" ;; *) more= ;; esac
+    # What is mapped elsewhere is copied, and the copies are compared with translations.
+    accel=$1
+    [ $1.$2 != tcg.paging32 ] || accel=tcg,check-moves=on more="-d exec -D $work/counters"
     reboot=-no-reboot
     [ $2 != smmbad64 ] || reboot=
-    timeout -k 5 "$(limit 90)" ${REFERENCE:-"$duet" -accel "$1" $more} -m 64 -kernel "$work/$2" -nographic $reboot \
+    timeout -k 5 "$(limit 90)" ${REFERENCE:-"$duet" -accel "$accel" $more} -m 64 -kernel "$work/$2" -nographic $reboot \
         -device isa-debug-exit,iobase=0x501,iosize=1 </dev/null >"$work/$1.$2" 2>"$work/$1.$2.err"
     status=$?
     tr -d '\r' <"$work/$1.$2" | sed -n "s,^\(ok\|FAIL\|skip\) \(.*\),\1 $test_name/$1/$2/\2,p"
@@ -26,3 +29,7 @@ for kernel in ${KERNELS:-prot32 vme32 fpu32 fpu64 smm32 smm64 smmbad64 smmsmp64 
         run_kernel "$engine" "$kernel"
     done
 done
+if [ -s "$work/counters" ]; then
+    awk '$2 == "moves_checked" { n = $3 } END { exit !(n >= 18) }' "$work/counters"
+    verdict tcg/paging32/moved $? "$(grep moves_checked "$work/counters")"
+fi

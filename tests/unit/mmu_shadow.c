@@ -23,7 +23,7 @@ enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80 };
 #define FIX_L2 0x1e1000ull
 #define DIRECT 0xffffff8000000000ull    /* all RAM by large pages, supervisor only */
 
-struct guest { uint64_t root; unsigned mode; bool paging; unsigned context; };
+struct guest { uint64_t root; unsigned mode; bool paging; unsigned context; bool pae; };     /* pae: three levels, addresses of 32 bits */
 static struct guest g;
 static struct aspace *as;
 static struct region ram, rom, io;
@@ -72,7 +72,7 @@ static int walk_common(gva_t va, int acc, unsigned mode, struct mmu_walk *w, boo
         return 0;
     }
     w->entry_size = 8;
-    for (lv = 3; lv >= 0; lv--) {
+    for (lv = g.pae ? 2 : 3; lv >= 0; lv--) {
         unsigned bits = 12 + 9 * lv;
         gpa_t a = table + ((va >> bits) & 511) * 8;
         uint64_t e = *entry_at(a);
@@ -113,7 +113,7 @@ static int walk_common(gva_t va, int acc, unsigned mode, struct mmu_walk *w, boo
 static int g_walk(void *cpu, gva_t va, enum mmu_access acc, unsigned mode, struct mmu_walk *w) { return walk_common(va, acc, mode, w, true); }
 static int g_peek(void *cpu, gva_t va, struct mmu_walk *w) { return walk_common(va, -1, 0, w, false); }
 static void __attribute__((noreturn)) g_raise(void *cpu) { longjmp(fault, 1); }
-static uint64_t g_root(void *cpu) { return g.paging ? g.root | g.context << 1 | 1 : 0; }
+static uint64_t g_root(void *cpu) { return g.paging ? g.root | g.context << 1 | g.pae << 3 | 1 : 0; }
 static unsigned g_mode(void *cpu) { return g.mode; }
 static const struct mmu_ops ops = { g_walk, g_peek, g_raise, g_root, g_mode, NULL, NULL };
 static uint64_t io_read(void *o, uint64_t off, unsigned size) { return 0x5a00 | off; }
@@ -135,7 +135,7 @@ static void setup(void)
     *entry_at(FIX_L3) = FIX_L2 | P | W | A;
     for (unsigned i = 0; i < 8; i++)
         *entry_at(FIX_L2 + i * 8) = (uint64_t)i << 21 | P | W | PS;
-    g = (struct guest){ pt(0), 0, true, 0 };
+    g = (struct guest){ .root = pt(0), .paging = true };
     m = mmu_new(NULL, &ops, as, NULL, &tlb, gens);
     mmu_on_code_write(m, on_inv, NULL);
     inv_calls = 0;
@@ -164,9 +164,13 @@ static void check_tlb(gva_t va)
     }
 }
 
+static bool in_upper(gva_t va) { return g.pae ? va >> 30 == 3 : va >> 63; }
+
 static gva_t rnd_va(void)
 {
     uint64_t r = rnd();
+    if (g.pae)
+        return (r >> 8 & 1) * 3 << 30 | (uint64_t)(r >> 10 & 3) << 21 | (uint64_t)(r >> 12 & 7) << 12 | (r >> 20 & 4095);
     if (r % 8 == 0)
         return DIRECT + (rnd() % RAM_SIZE);
     gva_t va = (uint64_t)(r >> 8 & 1) << 39 | (uint64_t)(r >> 9 & 1) << 30;
@@ -178,7 +182,7 @@ static uint64_t rnd_entry(unsigned table)
 {
     uint64_t f = (rnd() & (W | U)) | (rnd() % 8 ? P : 0) | (rnd() % 3 ? W | U : 0) | (rnd() % 4 ? 0 : NX);
     if (table < 4)
-        return pt(4 + rnd() % 4) | f;
+        return pt(g.pae ? 8 + rnd() % 6 : 4 + rnd() % 4) | f;
     if (table < 8)
         return pt(8 + rnd() % 6) | f;
     if (table < 14)
@@ -194,10 +198,10 @@ static uint64_t rnd_entry(unsigned table)
 static void step_table(void)
 {
     unsigned t = rnd() % N_PT;
-    unsigned i = t < 4 ? (rnd() & 1) | (rnd() & 1) << 8 : t < 8 ? rnd() & 1 : t < 14 ? rnd() & 3 : rnd() & 7;
+    unsigned i = t < 4 && g.pae ? (rnd() & 1) * 3 : t < 4 ? (rnd() & 1) | (rnd() & 1) << 8 : t < 8 ? rnd() & 1 : t < 14 ? rnd() & 3 : rnd() & 7;
     gpa_t a = pt(t) + i * 8;
     uint64_t e = rnd() % 6 ? rnd_entry(t) : *entry_at(a) ^ (rnd() & (W | U | A | D));
-    if (rnd() & 1) {
+    if (rnd() & 1 && !g.pae) {
         if (g.mode)
             set_mode(0);
         st(DIRECT + a, e, 8);
@@ -257,7 +261,7 @@ static void step_code(unsigned i)
     bool ok = walk_common(va, MMU_EXEC, g.mode, &w, false) == 0;
     CHECK_EQ(gpa, ok ? w.gpa : ~0ull);
     if (ok)
-        known[i % 256] = (struct known){ va, gpa, gens[va >> 63], g.mode };
+        known[i % 256] = (struct known){ va, gpa, gens[in_upper(va)], g.mode };
 }
 
 static void check_known(void)
@@ -265,7 +269,7 @@ static void check_known(void)
     struct mmu_walk w;
     for (unsigned i = 0; i < 256; i++) {
         struct known *k = &known[i];
-        if (!k->gen || gens[k->va >> 63] != k->gen)
+        if (!k->gen || gens[in_upper(k->va)] != k->gen)
             continue;
         CHECK(walk_common(k->va, MMU_EXEC, k->mode, &w, false) == 0);
         CHECK_EQ(w.gpa, k->gpa);
@@ -284,9 +288,10 @@ static void step_context(void)
     }
 }
 
-static void random_steps(bool contexts)
+static void random_steps(bool contexts, bool pae)
 {
     setup();
+    g.pae = pae;
     memset(known, 0, sizeof(known));
     for (unsigned i = 0; i < 500; i++)
         step_table();
@@ -318,8 +323,9 @@ static void random_steps(bool contexts)
     teardown();
 }
 
-TEST(mmu_random) { random_steps(false); }
-TEST(mmu_random_contexts) { random_steps(true); }
+TEST(mmu_random) { random_steps(false, false); }
+TEST(mmu_random_contexts) { random_steps(true, false); }
+TEST(mmu_random_pae) { random_steps(false, true); }
 
 TEST(mmu_shared_upper_half)
 {
@@ -342,6 +348,110 @@ TEST(mmu_shared_upper_half)
     CHECK(gens[1] != hi);
     set_root(pt(1));
     CHECK_EQ(gens[1], hi);
+    teardown();
+}
+
+/* Entry I of table T, by the guest's program or by a device. */
+static void set_entry(gpa_t t, unsigned i, uint64_t e)
+{
+    if (g.pae)
+        CHECK_EQ(as_dma_write(as, t + i * 8, &e, 8), 0);
+    else
+        st(DIRECT + t + i * 8, e, 8);
+}
+
+/* 0..8 pages of 4 KiB at 0 of root R: page I is data page I. */
+static void map_pages(gpa_t r, gpa_t l3, gpa_t l2, gpa_t l1)
+{
+    *entry_at(r) = (g.pae ? l2 : l3) | P | W | A;
+    *entry_at(l3) = l2 | P | W | A;
+    *entry_at(l2) = l1 | P | W | A;
+    for (unsigned i = 0; i < 8; i++)
+        *entry_at(l1 + i * 8) = (0x400000 + i * PAGE_SIZE) | P | W | A;
+}
+
+TEST(mmu_generations_of_code_only)
+{
+    uint64_t v;
+    gpa_t gpa;
+    setup();
+    map_pages(pt(0), pt(4), pt(8), pt(14));
+    for (unsigned i = 1; i < 8; i++)
+        CHECK(try_ld(i * PAGE_SIZE, 8, &v));
+    CHECK(try_code(2 * PAGE_SIZE, &gpa) && try_code(4 * PAGE_SIZE, &gpa) && try_code(6 * PAGE_SIZE, &gpa) && mmu_code_gpa_fast(m, 7 * PAGE_SIZE, &gpa));
+    CHECK(try_code(DIRECT, &gpa));
+    uint32_t lo = gens[0], hi = gens[1];
+    set_entry(pt(14), 1, 0x480000 | P | W | A);              /* could be executed, and was not */
+    set_entry(pt(14), 3, 0);
+    CHECK_EQ(gens[0], lo);
+    set_entry(pt(14), 2, 0x480000 | P | W | A);
+    CHECK(gens[0] != lo);
+    lo = gens[0];
+    CHECK(try_ld(2 * PAGE_SIZE, 8, &v));
+    set_entry(pt(14), 2, 0x480000 | P | W | A | NX);         /* nobody has asked for code in the new page */
+    CHECK_EQ(gens[0], lo);
+    st(4 * PAGE_SIZE, 1, 8);                                 /* D is set: more rights, the same entry */
+    CHECK_EQ(gens[0], lo);
+    set_entry(pt(14), 4, 0x404000 | P | W | A | D | NX);
+    CHECK(gens[0] != lo);
+    lo = gens[0];
+    set_entry(pt(14), 7, 0x407000 | P | A | D);
+    CHECK(gens[0] != lo);
+    lo = gens[0];
+    set_entry(pt(8), 0, 0);                                  /* with page 6 below */
+    CHECK(gens[0] != lo);
+    lo = gens[0];
+    CHECK_EQ(gens[1], hi);
+    set_entry(pt(0), 0, 0);                                  /* of the root: the upper half stays */
+    CHECK(gens[0] != lo);
+    CHECK_EQ(gens[1], hi);
+    set_entry(FIX_L2, 0, P | W | PS | NX);
+    CHECK(gens[1] != hi);
+    teardown();
+}
+
+/* Two processes under PAE paging: directories of the last GiB are shared or are not. */
+TEST(mmu_pae_upper_part)
+{
+    gpa_t gpa, upper = 0xc0000000;
+    setup();
+    g.pae = true;
+    for (unsigned i = 0; i < 3; i++) {
+        map_pages(pt(i), pt(4), pt(8 + i), pt(14 + i));
+        *entry_at(pt(i) + 3 * 8) = pt(i < 2 ? 11 : 12) | P | W | A;
+        *entry_at(pt(11 + i / 2)) = pt(18) | P | W | A;
+    }
+    for (unsigned i = 0; i < 8; i++)
+        *entry_at(pt(18) + i * 8) = (0x500000 + i * PAGE_SIZE) | P | W | A | D;
+    uint32_t lo[3], hi[3];
+    for (unsigned i = 0; i < 3; i++) {
+        set_root(pt(i));
+        CHECK(try_code(0, &gpa) && try_code(upper, &gpa));
+        lo[i] = gens[0];
+        hi[i] = gens[1];
+    }
+    CHECK_EQ(hi[0], hi[1]);
+    CHECK(hi[1] != hi[2] && lo[0] != lo[1]);
+    set_root(pt(0));
+    set_entry(pt(0), 0, 0);
+    CHECK(gens[0] != lo[0]);
+    CHECK_EQ(gens[1], hi[0]);
+    set_entry(pt(0), 3, pt(12) | P | W | A);
+    CHECK(gens[1] != hi[0]);
+    CHECK(try_code(upper, &gpa));
+    CHECK_EQ(gens[1], hi[2]);                                /* the third's group now */
+    set_root(pt(1));
+    CHECK_EQ(gens[0], lo[1]);
+    CHECK_EQ(gens[1], hi[1]);
+    set_entry(pt(0), 3, pt(11) | P | W | A);                 /* back, while another one runs */
+    set_root(pt(0));
+    CHECK(gens[1] != hi[2] && try_code(upper, &gpa));
+    CHECK_EQ(gens[1], hi[1]);
+    set_entry(pt(18), 0, 0x600000 | P | W | A | D);          /* of all */
+    for (unsigned i = 0; i < 3; i++) {
+        set_root(pt(i));
+        CHECK(gens[1] != hi[i]);
+    }
     teardown();
 }
 

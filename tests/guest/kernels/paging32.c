@@ -1,6 +1,6 @@
 /*
- * 32-bit paging with 4 MiB pages and PAE paging: faults, error codes, accessed and dirty bits, PDPTEs, the wrap at 4 GiB, and a far jump to compatibility
- * with 16-bit code under paging. SDM vol. 3 ch. 4.3, 4.4.
+ * 32-bit paging with 4 MiB pages and PAE paging: faults, error codes, accessed and dirty bits, PDPTEs, the wrap at 4 GiB; code that is mapped elsewhere, and
+ * code whose place gets other code by every change of a mapping. SDM vol. 3 ch. 4.3, 4.4, 4.10.
  */
 #include "kit.h"
 
@@ -155,11 +155,119 @@ static void pae(void)
     WRITE_CR(4, READ_CR(4) & ~0x20ul);
 }
 
+static u64 pdpt2[4] __attribute__((aligned(4096))), pd2[2][512] __attribute__((aligned(4096))), pt2[512] __attribute__((aligned(4096)));
+#define NX (1ull << 63)
+
+static void pae_on(void)
+{
+    for (u32 i = 0; i < 4; i++)
+        pdpt2[i] = pdpt[i] = (u32)pd[i] | 1;
+    for (u32 i = 0; i < 512; i++) {
+        pt[i] = pt2[i] = pd2[0][i] = pd2[1][i] = pd[3][i] = 0;
+        pd[0][i] = (u64)i << 21 | 0x87;
+    }
+    WRITE_CR(4, READ_CR(4) | 0xa0);
+    wrmsr(0xc0000080, rdmsr(0xc0000080) | 0x800);
+    WRITE_CR(3, pdpt);
+    WRITE_CR(0, READ_CR(0) | 0x80010000);
+}
+
+static void pae_off(void)
+{
+    WRITE_CR(0, READ_CR(0) & 0x7fffffff);
+    WRITE_CR(4, READ_CR(4) & ~0xa0ul);
+}
+
+/* Returns twice, pushes its address, jumps and loops: eax is what pc was, edx where f was called from, esi 2 + 2 + 2 + 1. */
+__asm__(".pushsection .pieces,\"awx\",@progbits\n.global roam, roam_end\nroam: call 1f\n1: pop %eax\nmov $3,%ecx\nmov $1,%esi\n2: call 4f\n3: dec %ecx\njnz 2b\njmp 5f\n"
+        "4: add $2,%esi\nmov (%esp),%edx\nret\n5: int $0x80\nroam_end:\n.popsection\n");
+extern u8 roam[], roam_end[];
+
+/* One page of code at many places of ring 3: what is pushed are the addresses there. */
+static void elsewhere(void)
+{
+    static const u32 at[] = { 0x40000000, 0x7ffff000, 0x80000000, 0xbffdf000, 0xbffff000, 0xc0000000, 0xfffff000, 0x48000000, 0x6a5b4000, 0x40001000 };
+    memcpy((u8 *)PA, roam, (u32)(roam_end - roam));
+    pae_on();
+    for (u32 i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+        u32 n = at[i] >> 12 & 511, dirs = at[i] >> 30;
+        pd[dirs][at[i] >> 21 & 511] = (u32)pt | 7;
+        for (u32 j = 0; j < 512; j++)
+            pt[j] = 0;
+        pt[n] = PA | P | U;
+        WRITE_CR(3, pdpt);
+        for (u32 k = 0; k < 3; k++) {
+            go((void *)at[i], 3, 0);
+            EXPECT(0x80, 0, at[i] + (u32)(roam_end - roam));
+            EQ(last.ax, at[i] + 5); EQ(last.si, 7); EQ(last.cx, 0); EQ(last.dx, at[i] + 21);
+        }
+    }
+    pae_off();
+}
+
+/* A page at V jumps to the next one, whose code says N in eax; directly, and by ebx. */
+static void says(u32 v, u32 n)
+{
+    for (u32 i = 0; i < 4; i++) {
+        go((void *)(v + (i & 1) * 16), 3, v + 0x1000);
+        EXPECT(0x80, 0, v + 0x1007); EQ(last.ax, n);
+    }
+}
+static void refused(u32 v) { go((void *)v, 3, v + 0x1000); PF(P | U | 16, v + 0x1000, v + 0x1000); }
+
+static void remapped(void)
+{
+    static const u8 next[] = { 0xe9, 0xfb, 0x0f, 0, 0 }, by_ebx[] = { 0xff, 0xe3 };
+    memcpy((u8 *)PA, next, 5);
+    memcpy((u8 *)PA + 16, by_ebx, 2);
+    for (u32 i = 1; i < 4; i++)
+        memcpy((u8 *)PA + i * 0x1000, (u8[]){ 0xb8, (u8)i, 0, 0, 0, 0xcd, 0x80 }, 7);
+    for (u32 gib = 1; gib < 4; gib += 2) {                  /* what belongs to a process, and what Linux calls the kernel's */
+        u32 v = gib << 30, top = 0x100;
+        pae_on();
+        pd[gib][0] = (u32)pt | 7;
+        pt[0] = pt2[0] = PA | P | U;
+        pt[1] = (PA + 0x1000) | P | U; says(v, 1);
+        pt[1] = (PA + 0x2000) | P | U; invlpg(v + 0x1000); says(v, 2);
+        pt[1] |= NX; invlpg(v + 0x1000); refused(v);
+        pt[1] &= ~NX; invlpg(v + 0x1000); says(v, 2);
+        pt[1] &= ~(u64)U; invlpg(v + 0x1000); refused(v);
+        pt[1] = (PA + 0x3000) | P | U | top; invlpg(v + 0x1000); says(v, 3);     /* global */
+        pt[1] = (PA + 0x1000) | P | U | top; invlpg(v + 0x1000); says(v, 1);
+        pt2[1] = (PA + 0x2000) | P | U;
+        pd[gib][0] = (u32)pt2 | 7; invlpg(v + 0x1000); invlpg(v); says(v, 2);
+        pd[gib][0] |= NX; WRITE_CR(4, READ_CR(4) ^ 0x80); WRITE_CR(4, READ_CR(4) ^ 0x80);
+        go((void *)v, 3, 0); PF(P | U | 16, v, v);
+        pd[gib][0] &= ~NX; invlpg(v); invlpg(v + 0x1000); says(v, 2);
+        pt[1] = (PA + 0x1000) | P | U;
+        pd2[0][0] = (u32)pt | 7;
+        pdpt[gib] = (u32)pd2[0] | 1; WRITE_CR(3, pdpt); says(v, 1);              /* a directory of its own */
+        for (u32 i = 0; i < 6; i++) {                                            /* two processes with different ones, then with one */
+            WRITE_CR(3, i & 1 ? pdpt : pdpt2);
+            says(v, i & 1 ? 1 : 2);
+        }
+        pdpt[gib] = (u32)pd[gib] | 1; WRITE_CR(3, pdpt); says(v, 2);
+        WRITE_CR(3, pdpt2); says(v, 2);
+        pt2[1] = (PA + 0x3000) | P | U; invlpg(v + 0x1000); says(v, 3);
+        WRITE_CR(3, pdpt); says(v, 3);
+        pt2[1] |= NX; invlpg(v + 0x1000); refused(v);
+        WRITE_CR(3, pdpt2); refused(v);
+        pd2[1][0] = (u32)pt | 7;
+        pdpt[gib] = (u32)pd2[1] | 1; WRITE_CR(3, pdpt); says(v, 1);              /* one of them leaves */
+        WRITE_CR(3, pdpt2); refused(v);
+        pt2[1] &= ~NX; invlpg(v + 0x1000); says(v, 3);
+        WRITE_CR(3, pdpt); says(v, 1);
+        pae_off();
+    }
+}
+
 void main(void);
 void main(void)
 {
     RUN(pse);
     RUN(wrap);
     RUN(pae);
+    RUN(elsewhere);
+    RUN(remapped);
     finish();
 }
