@@ -11,6 +11,7 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "core/ram.h"
+#include "core/spin.h"
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -51,11 +52,19 @@ struct aspace {
 static pthread_mutex_t machine_mutex = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local unsigned machine_depth;     /* recursion of this thread */
 
+static union counters machine_n;                 /* under the lock */
+
 void machine_lock(void)
 {
-    if (machine_depth++ == 0)
-        pthread_mutex_lock(&machine_mutex);
+    if (machine_depth++ || pthread_mutex_trylock(&machine_mutex) == 0)
+        return;
+    uint64_t since = host_ticks();
+    pthread_mutex_lock(&machine_mutex);
+    machine_n.machine_waits++;
+    machine_n.machine_wait_time += host_ticks() - since;
 }
+
+const union counters *machine_counters(void) { return &machine_n; }
 
 void machine_unlock(void)
 {

@@ -9,6 +9,7 @@
  */
 #ifndef CORE_ASPACE_H
 #define CORE_ASPACE_H
+#include "core/counters.h"
 #include "core/types.h"
 
 enum region_kind { REGION_RAM, REGION_ROM, REGION_IO };
@@ -104,4 +105,5 @@ static inline void region_track_clear(struct region *r, uint64_t off, unsigned b
 void machine_lock(void);
 void machine_unlock(void);
 bool machine_lock_held(void);
+const union counters *machine_counters(void);       /* waits for it */
 #endif
