@@ -446,6 +446,15 @@ static void io_write(struct region *r, uint64_t off, uint64_t val, unsigned size
     end_io(r);
 }
 
+static bool taken(const struct region *r, uint64_t off, uint64_t val, unsigned size)
+{
+    for (const struct doorbell *b = r->doorbells; b; b = b->next) {
+        if (b->offset == off && b->size == size && (!b->match || b->value == val))
+            return b->take(b->opaque, b->n);
+    }
+    return false;
+}
+
 /* An access that lies in one run, or in none (R NULL). */
 static uint64_t read_one(struct aspace *as, struct region *r, uint64_t off, gpa_t addr, unsigned size)
 {
@@ -462,7 +471,8 @@ static void write_one(struct aspace *as, struct region *r, uint64_t off, gpa_t a
         log_guest("%s: write of %u bytes at 0x%llx: %s", as->name, size, (unsigned long long)addr, r ? "read-only" : "nothing there");
         tapped(as, addr, val & size_mask(size), size, true);
     } else if (r->kind == REGION_IO) {
-        io_write(r, off, val & size_mask(size), size);
+        if (!taken(r, off, val & size_mask(size), size))
+            io_write(r, off, val & size_mask(size), size);
         tapped(as, addr, val & size_mask(size), size, true);
         if (r->track)
             written(as, r, off, addr, size);
