@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 
 #define MAX_LISTENERS 8
+#define MAX_LATE 8
 #define IO_MAX_DEFAULT 4u
 
 struct run_map {
@@ -66,11 +67,35 @@ void machine_lock(void)
 
 const union counters *machine_counters(void) { return &machine_n; }
 
+static struct late { void (*cb)(void *opaque); void *opaque; } late[MAX_LATE];     /* under the lock */
+static unsigned n_late;
+
+bool machine_unlocked(void (*cb)(void *opaque), void *opaque)
+{
+    if (!machine_depth || n_late == MAX_LATE)
+        return false;
+    for (unsigned i = 0; i < n_late; i++) {
+        if (late[i].cb == cb && late[i].opaque == opaque)
+            return true;
+    }
+    late[n_late++] = (struct late){ cb, opaque };
+    return true;
+}
+
 void machine_unlock(void)
 {
+    struct late now[MAX_LATE];
+
     assert(machine_depth > 0);
-    if (--machine_depth == 0)
-        pthread_mutex_unlock(&machine_mutex);
+    if (--machine_depth)
+        return;
+    unsigned n = n_late;
+    for (unsigned i = 0; i < n; i++)
+        now[i] = late[i];
+    n_late = 0;
+    pthread_mutex_unlock(&machine_mutex);
+    for (unsigned i = 0; i < n; i++)
+        now[i].cb(now[i].opaque);
 }
 
 bool machine_lock_held(void) { return machine_depth > 0; }

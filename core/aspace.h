@@ -107,5 +107,7 @@ static inline void region_track_clear(struct region *r, uint64_t off, unsigned b
 void machine_lock(void);
 void machine_unlock(void);
 bool machine_lock_held(void);
+/* Call CB when this thread gives the lock back, once, however often asked. False: it does not hold it, or too much is to be called already. */
+bool machine_unlocked(void (*cb)(void *opaque), void *opaque);
 const union counters *machine_counters(void);       /* waits for it */
 #endif
