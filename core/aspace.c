@@ -11,6 +11,7 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "core/ram.h"
+#include "core/spin.h"
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -19,6 +20,7 @@
 #include <sys/mman.h>
 
 #define MAX_LISTENERS 8
+#define MAX_LATE 8
 #define IO_MAX_DEFAULT 4u
 
 struct run_map {
@@ -51,17 +53,49 @@ struct aspace {
 static pthread_mutex_t machine_mutex = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local unsigned machine_depth;     /* recursion of this thread */
 
+static union counters machine_n;                 /* under the lock */
+
 void machine_lock(void)
 {
-    if (machine_depth++ == 0)
-        pthread_mutex_lock(&machine_mutex);
+    if (machine_depth++ || pthread_mutex_trylock(&machine_mutex) == 0)
+        return;
+    uint64_t since = host_ticks();
+    pthread_mutex_lock(&machine_mutex);
+    machine_n.machine_waits++;
+    machine_n.machine_wait_time += host_ticks() - since;
+}
+
+const union counters *machine_counters(void) { return &machine_n; }
+
+static struct late { void (*cb)(void *opaque); void *opaque; } late[MAX_LATE];     /* under the lock */
+static unsigned n_late;
+
+bool machine_unlocked(void (*cb)(void *opaque), void *opaque)
+{
+    if (!machine_depth || n_late == MAX_LATE)
+        return false;
+    for (unsigned i = 0; i < n_late; i++) {
+        if (late[i].cb == cb && late[i].opaque == opaque)
+            return true;
+    }
+    late[n_late++] = (struct late){ cb, opaque };
+    return true;
 }
 
 void machine_unlock(void)
 {
+    struct late now[MAX_LATE];
+
     assert(machine_depth > 0);
-    if (--machine_depth == 0)
-        pthread_mutex_unlock(&machine_mutex);
+    if (--machine_depth)
+        return;
+    unsigned n = n_late;
+    for (unsigned i = 0; i < n; i++)
+        now[i] = late[i];
+    n_late = 0;
+    pthread_mutex_unlock(&machine_mutex);
+    for (unsigned i = 0; i < n; i++)
+        now[i].cb(now[i].opaque);
 }
 
 bool machine_lock_held(void) { return machine_depth > 0; }
@@ -437,6 +471,15 @@ static void io_write(struct region *r, uint64_t off, uint64_t val, unsigned size
     end_io(r);
 }
 
+static bool taken(const struct region *r, uint64_t off, uint64_t val, unsigned size)
+{
+    for (const struct doorbell *b = r->doorbells; b; b = b->next) {
+        if (b->offset == off && b->size == size && (!b->match || b->value == val))
+            return b->take(b->opaque, b->n);
+    }
+    return false;
+}
+
 /* An access that lies in one run, or in none (R NULL). */
 static uint64_t read_one(struct aspace *as, struct region *r, uint64_t off, gpa_t addr, unsigned size)
 {
@@ -453,7 +496,8 @@ static void write_one(struct aspace *as, struct region *r, uint64_t off, gpa_t a
         log_guest("%s: write of %u bytes at 0x%llx: %s", as->name, size, (unsigned long long)addr, r ? "read-only" : "nothing there");
         tapped(as, addr, val & size_mask(size), size, true);
     } else if (r->kind == REGION_IO) {
-        io_write(r, off, val & size_mask(size), size);
+        if (!taken(r, off, val & size_mask(size), size))
+            io_write(r, off, val & size_mask(size), size);
         tapped(as, addr, val & size_mask(size), size, true);
         if (r->track)
             written(as, r, off, addr, size);

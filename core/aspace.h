@@ -9,6 +9,7 @@
  */
 #ifndef CORE_ASPACE_H
 #define CORE_ASPACE_H
+#include "core/counters.h"
 #include "core/types.h"
 
 enum region_kind { REGION_RAM, REGION_ROM, REGION_IO };
@@ -16,13 +17,15 @@ enum { TRACK_CODE = 1, TRACK_PT = 2, TRACK_DIRTY = 4 };
 
 /*
  * A write that only asks a device to look at its queue. An engine may take it without leaving the guest: it then rings on the event loop's thread
- * with the machine lock held, a little later. Every other engine sees an ordinary write to the region. Set before the region is in the map.
+ * with the machine lock held, a little later. For every other engine it is a write to the region, unless the device takes it without the machine
+ * lock, to look later, on a thread of its own. Set before the region is in the map.
  */
 struct doorbell {
     struct doorbell *next;                     /* of the region's */
     uint64_t offset; unsigned size;            /* the write's offset in the region, and its width */
     bool match; uint64_t value;                /* only writes of this value */
     void (*ring)(void *opaque, unsigned n); void *opaque; unsigned n;
+    bool (*take)(void *opaque, unsigned n);    /* no lock is held; false: it must be written after all */
     int fd;                                    /* the engine's event, once it has one; 0: none yet */
 };
 
@@ -104,4 +107,7 @@ static inline void region_track_clear(struct region *r, uint64_t off, unsigned b
 void machine_lock(void);
 void machine_unlock(void);
 bool machine_lock_held(void);
+/* Call CB when this thread gives the lock back, once, however often asked. False: it does not hold it, or too much is to be called already. */
+bool machine_unlocked(void (*cb)(void *opaque), void *opaque);
+const union counters *machine_counters(void);       /* waits for it */
 #endif

@@ -1,9 +1,10 @@
 /*
  * Guest time and timers (core/clock.h): a binary heap of armed timers on a clock that is real or moved by hand.
  *
- * The heap is protected by the clock lock, which is never held while a timer fires or the re-arm hook runs (both may take other locks or
- * set timers). Timers fire in order of their deadlines; equal deadlines in no particular order. A timer that re-arms itself in the past fires
- * again at once, but a single clock_run_timers is bounded, so a guest that programs absurd periods cannot hold the event loop.
+ * Whoever sets timers or lets them fire holds the machine lock; the heap has the clock lock besides, which is never held while a timer fires or
+ * the re-arm hook runs (both may take other locks or set timers). Timers fire in order of their deadlines; equal deadlines in no particular
+ * order. A timer that re-arms itself in the past fires again at once, but a single clock_run_timers is bounded, so a guest that programs
+ * absurd periods cannot hold the event loop.
  */
 #include "core/clock.h"
 #include "core/alloc.h"
@@ -22,6 +23,7 @@ struct clock {
     struct timer **heap;
     int n, cap;
     int64_t armed_for;           /* what the re-arm hook was last told */
+    bool firing;                 /* in clock_run_timers, which tells the hook once, at its end */
     void (*rearm)(void *opaque, int64_t deadline);
     void *rearm_opaque;
 };
@@ -125,7 +127,7 @@ static void heap_add(struct clock *c, struct timer *t)
 static void unlock_and_rearm(struct clock *c, bool force)
 {
     int64_t d = c->n && !c->stopped ? c->heap[0]->deadline : CLOCK_NEVER;
-    bool tell = c->rearm && (force || d != c->armed_for);
+    bool tell = c->rearm && (force || (d != c->armed_for && !c->firing));
 
     c->armed_for = d;
     pthread_mutex_unlock(&c->lock);
@@ -182,9 +184,11 @@ void clock_run_timers(struct clock *c)
     int64_t now = clock_ns(c);
     struct timer *t;
 
+    c->firing = true;
     for (int i = 0; i < RUN_LIMIT && (t = take_due(c, now)); i++)
         t->fire(t->opaque);
     pthread_mutex_lock(&c->lock);
+    c->firing = false;
     unlock_and_rearm(c, true);        /* the loop's timer has run down: it must be set again even for the same deadline */
 }
 

@@ -8,6 +8,7 @@
  * Order: bits are stored before the poll word; an engine clears the poll word before it reads the bits.
  */
 #include "core/vcpu.h"
+#include "core/aspace.h"
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -15,8 +16,10 @@
 
 #define WAITING (1u << 31)
 
-static void wake(struct vcpu *v)
+static void wake(void *opaque)
 {
+    struct vcpu *v = opaque;
+
     syscall(SYS_futex, &v->pending, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
@@ -26,7 +29,8 @@ void vcpu_kick(struct vcpu *v)
 
     if (poll)
         __atomic_store_n(poll, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&v->pending, __ATOMIC_SEQ_CST) & WAITING)
+    /* What it does first is to take the vector from the interrupt controller: it would only wait for our lock. */
+    if ((__atomic_load_n(&v->pending, __ATOMIC_SEQ_CST) & WAITING) && !machine_unlocked(wake, v))
         wake(v);
     pthread_cond_broadcast(&v->wake);
     if (v->kick_engine)

@@ -1,28 +1,24 @@
 /*
- * Disk images: the list of open ones, requests and the worker threads that run them. Bytes are block_raw.c's part.
+ * Disk images: the list of open ones and requests, which workers carry out (host/worker.h). Bytes are block_raw.c's part.
  *
- * A request goes: block_submit (machine lock) -> queue of the pool -> a worker (no lock) -> done list of its image -> loop_post ->
- * its done callback on the loop's thread with the machine lock held. block_drain takes the last two steps itself.
- * Workers are few (POOL_THREADS), shared by all images, and started at the first request. One lock guards queue, done lists and counts.
+ * A request goes: block_submit (machine lock) -> a worker (no lock) -> done list of its image -> its done callback, on the worker that has
+ * finished and then taken the machine lock. block_drain takes the last steps itself. An image that works at once does without workers: block_submit
+ * carries the request out, and block_poll, which the device calls before it returns to the guest, does the rest.
+ * The lock below guards done lists and counts; it is a leaf.
  * Hazard: media are only swapped or closed after draining, so that a worker never sees one go away.
  */
 #define _GNU_SOURCE 1
 #include "host/block_int.h"
+#include "core/aspace.h"
 #include "core/log.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define POOL_THREADS 4
-
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t work, idle;
-    struct block_req *head, **tail;
-    unsigned threads;
-} pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER, .tail = &pool.head };
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t idle = PTHREAD_COND_INITIALIZER;
+static bool exiting;
 
 static struct block *all_blocks;
 
@@ -57,124 +53,118 @@ static int run_request(struct block_req *r)
     return -EINVAL;
 }
 
-static void block_post_done(void *opaque)
+/* Machine lock held. */
+static void complete(struct block *b)
 {
-    struct block *b = opaque;
-    pthread_mutex_lock(&pool.lock);
-    b->posted = false;
+    pthread_mutex_lock(&lock);
+    b->completing = false;
     bool closed = b->closed;
-    pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_unlock(&lock);
     if (closed)
         free(b);
     else
         block_poll(b);
 }
 
-static void *worker(void *unused)
+static void finished(struct block_req *r)
 {
-    pthread_mutex_lock(&pool.lock);
-    for (;;) {
-        struct block_req *r = pool.head;
-        if (!r) {
-            pthread_cond_wait(&pool.work, &pool.lock);
-            continue;
-        }
-        pool.head = r->next;
-        if (!pool.head)
-            pool.tail = &pool.head;
-        pthread_mutex_unlock(&pool.lock);
-        r->ret = run_request(r);
-        pthread_mutex_lock(&pool.lock);
-        struct block *b = r->b;
-        r->next = NULL;
-        *b->done_tail = r;
-        b->done_tail = &r->next;
-        bool post = b->loop && !b->posted;
-        b->posted |= post;
-        if (post)
-            loop_post(b->loop, block_post_done, b);     /* under the lock: a drain and close on another thread must not free b first */
-        if (--b->in_flight == 0)
-            pthread_cond_broadcast(&pool.idle);
+    struct block *b = r->b;
+
+    r->next = NULL;
+    *b->done_tail = r;
+    b->done_tail = &r->next;
+}
+
+/* One worker at a time completes the requests of an image; the others leave theirs to it. */
+static void run_job(struct job *j)
+{
+    struct block_req *r = container_of(j, struct block_req, job);
+    struct block *b = r->b;
+
+    r->ret = run_request(r);
+    pthread_mutex_lock(&lock);
+    finished(r);
+    bool mine = !b->completing && !exiting;
+    b->completing |= mine;
+    if (--b->in_flight == 0)
+        pthread_cond_broadcast(&idle);
+    pthread_mutex_unlock(&lock);
+    if (!mine)
+        return;
+    machine_lock();
+    complete(b);
+    machine_unlock();
+}
+
+/* Until no request of B is under way. Requests that wait for a worker are carried out here: the workers may be waiting for the machine lock. */
+static void wait_idle(struct block *b)
+{
+    pthread_mutex_lock(&lock);
+    while (b->in_flight) {
+        pthread_mutex_unlock(&lock);
+        bool helped = worker_help();
+        pthread_mutex_lock(&lock);
+        if (!helped && b->in_flight)
+            pthread_cond_wait(&idle, &lock);
     }
-    return NULL;
+    pthread_mutex_unlock(&lock);
 }
 
 /* atexit: what was submitted reaches the file; callbacks do not run, the machine may be half gone. */
 static void wait_for_writes(void)
 {
-    pthread_mutex_lock(&pool.lock);
-    for (struct block *b = all_blocks; b; b = b->next) {
-        while (b->in_flight)
-            pthread_cond_wait(&pool.idle, &pool.lock);
-    }
-    pthread_mutex_unlock(&pool.lock);
-}
-
-/* Under the pool's lock. Signals belong to the main thread, so workers block them all. False: no thread could be started at all. */
-static bool pool_start(void)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    if (!pool.threads)
-        atexit(wait_for_writes);
-    while (pool.threads < POOL_THREADS) {
-        pthread_t t;
-        if (pthread_create(&t, NULL, worker, NULL) != 0)
-            break;
-        pthread_detach(t);
-        pool.threads++;
-    }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return pool.threads > 0;
+    pthread_mutex_lock(&lock);
+    exiting = true;
+    pthread_mutex_unlock(&lock);
+    for (struct block *b = all_blocks; b; b = b->next)
+        wait_idle(b);
 }
 
 void block_submit(struct block *b, struct block_req *r)
 {
+    static bool at_exit;
+
+    if (!at_exit)
+        at_exit = !atexit(wait_for_writes);
     r->b = b;
-    r->next = NULL;
-    pthread_mutex_lock(&pool.lock);
-    if (!pool.threads && !pool_start()) {
-        r->ret = -EAGAIN;
-        *b->done_tail = r;
-        b->done_tail = &r->next;
-        if (b->loop && !b->posted)
-            loop_post(b->loop, block_post_done, b);
-        b->posted = b->loop != NULL;
-        pthread_mutex_unlock(&pool.lock);
-        return;
+    r->job.run = run_job;
+    if (!b->at_once) {
+        pthread_mutex_lock(&lock);
+        b->in_flight++;
+        pthread_mutex_unlock(&lock);
+        if (worker_submit(&r->job))
+            return;
     }
-    b->in_flight++;
-    *pool.tail = r;
-    pool.tail = &r->next;
-    pthread_cond_signal(&pool.work);
-    pthread_mutex_unlock(&pool.lock);
+    r->ret = run_request(r);
+    pthread_mutex_lock(&lock);
+    finished(r);
+    b->in_flight -= !b->at_once;
+    pthread_mutex_unlock(&lock);
 }
 
 void block_poll(struct block *b)
 {
-    pthread_mutex_lock(&pool.lock);
+    pthread_mutex_lock(&lock);
     while (b->done_head) {
         struct block_req *r = b->done_head;
         b->done_head = r->next;
         if (!b->done_head)
             b->done_tail = &b->done_head;
-        pthread_mutex_unlock(&pool.lock);
+        pthread_mutex_unlock(&lock);
         r->done(r, r->ret);
-        pthread_mutex_lock(&pool.lock);
+        pthread_mutex_lock(&lock);
     }
-    pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_unlock(&lock);
 }
 
 /* A done callback may submit again, so look until both counts are nil. */
 void block_drain(struct block *b)
 {
     for (;;) {
-        pthread_mutex_lock(&pool.lock);
-        while (b->in_flight)
-            pthread_cond_wait(&pool.idle, &pool.lock);
+        wait_idle(b);
+        pthread_mutex_lock(&lock);
         bool more = b->done_head != NULL;
-        pthread_mutex_unlock(&pool.lock);
+        pthread_mutex_unlock(&lock);
         if (!more)
             return;
         block_poll(b);
@@ -188,14 +178,14 @@ void block_drain_all(void)
 }
 
 /* --- opening and media --- */
-struct block *block_open(struct loop *loop, const struct block_opts *o, char *err, size_t errlen)
+struct block *block_open(const struct block_opts *o, char *err, size_t errlen)
 {
     struct block *b = calloc(1, sizeof(*b));
     if (!b) {
         snprintf(err, errlen, "out of memory");
         return NULL;
     }
-    b->loop = loop;
+    b->at_once = o->at_once;
     b->done_tail = &b->done_head;
     if (o->path && !(b->m = medium_open(o, err, errlen))) {
         free(b);
@@ -219,12 +209,12 @@ void block_close(struct block *b)
     }
     medium_close(b->m);
     b->m = NULL;
-    pthread_mutex_lock(&pool.lock);
+    pthread_mutex_lock(&lock);
     b->closed = true;
-    bool posted = b->posted;
-    pthread_mutex_unlock(&pool.lock);
-    if (!posted)
-        free(b);                                       /* otherwise the posted callback frees */
+    bool completing = b->completing;
+    pthread_mutex_unlock(&lock);
+    if (!completing)
+        free(b);                                       /* otherwise the worker that is about to complete frees */
 }
 
 int block_change(struct block *b, const struct block_opts *o, char *err, size_t errlen)
@@ -249,6 +239,7 @@ void block_on_change(struct block *b, void (*changed)(void *), void *opaque)
 uint64_t block_size(struct block *b) { return b->m ? b->m->size : 0; }
 bool block_readonly(struct block *b) { return b->m && b->m->readonly; }
 bool block_write_cache(struct block *b) { return !b->m || b->m->cache != BLOCK_WRITETHROUGH; }
+bool block_at_once(struct block *b) { return b->at_once; }
 bool block_inserted(struct block *b) { return b->m != NULL; }
 const char *block_path(struct block *b) { return b->m ? b->m->path : ""; }
 

@@ -1,6 +1,6 @@
 /*
  * Disk images as devices see them: an array of 512-byte sectors with read, write, flush, discard and write-zeroes, either at once (block_pread
- * and friends) or by a request run on a worker thread and completed on the loop's thread with the machine lock held.
+ * and friends) or by a request run on a worker thread and completed there with the machine lock held.
  *
  * In: offsets and lengths in bytes, multiples of 512, inside block_size (otherwise -EINVAL). Out: 0 or -errno.
  * Requests in flight may run in any order; a flush covers the writes that had completed before it was submitted. A completed write is in the
@@ -10,7 +10,7 @@
  */
 #ifndef HOST_BLOCK_H
 #define HOST_BLOCK_H
-#include "core/loop.h"
+#include "host/worker.h"
 #include <sys/uio.h>
 
 #define BLOCK_SECTOR 512u
@@ -24,6 +24,7 @@ struct block_opts {
     const char *path;            /* NULL: an empty drive (no medium) */
     const char *format;          /* NULL or "raw"; NULL refuses images whose first bytes say that they are not raw */
     bool readonly, snapshot, no_lock, ignore_discard;
+    bool at_once;                /* block_submit carries requests out itself: the same order of events each time */
     enum block_cache cache;
 };
 
@@ -36,16 +37,16 @@ struct block_req {
     void (*done)(struct block_req *, int ret);
     void *opaque;
     /* private */
-    struct block *b; int ret; struct block_req *next;
+    struct block *b; int ret; struct block_req *next; struct job job;
 };
 
-/* NULL with a one-line reason in ERR. Takes a shared (readers) or exclusive (writer) lock on the file. LOOP may be NULL in tools and tests:
-   then completions run in block_drain / block_poll only. */
-struct block *block_open(struct loop *, const struct block_opts *, char *err, size_t errlen);
+/* NULL with a one-line reason in ERR. Takes a shared (readers) or exclusive (writer) lock on the file. */
+struct block *block_open(const struct block_opts *, char *err, size_t errlen);
 void block_close(struct block *);                 /* drains first */
 uint64_t block_size(struct block *);              /* bytes, multiple of 512; 0 when no medium */
 bool block_readonly(struct block *);
 bool block_write_cache(struct block *);           /* true: the device must offer flush and say that its cache is on */
+bool block_at_once(struct block *);
 bool block_inserted(struct block *);
 const char *block_path(struct block *);           /* "" when no medium */
 

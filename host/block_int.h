@@ -18,15 +18,15 @@ struct medium {
 };
 
 struct block {
-    struct loop *loop;
     struct block *next;                  /* all open images */
     struct medium *m;                    /* NULL: no medium */
     void (*changed)(void *);
     void *changed_opaque;
-    /* under the pool's lock */
+    bool at_once;
+    /* under block.c's lock */
     unsigned in_flight;                  /* submitted and not yet in the done list */
     struct block_req *done_head, **done_tail;
-    bool posted, closed;
+    bool completing, closed;             /* completing: a worker is about to call complete */
 };
 
 struct medium *medium_open(const struct block_opts *, char *err, size_t errlen);

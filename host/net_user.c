@@ -207,7 +207,7 @@ static void after(void *opaque)
     if (u->shut || !u->filled)
         return;
     u->filled = false;
-    int r = poll(u->want, u->n_want, 0);
+    int r = u->n_want ? poll(u->want, u->n_want, 0) : 0;
     slirp_pollfds_poll(u->slirp, r < 0, get_revents, u);
 }
 

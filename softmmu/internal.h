@@ -14,7 +14,7 @@
 #define SOFTMMU_INTERNAL_H
 #include <pthread.h>
 #include "core/ram.h"
-#include "core/yield.h"
+#include "core/spin.h"
 #include "softmmu/mmu.h"
 
 #define N_SPACES 64
@@ -152,14 +152,11 @@ struct mmu {
 
 static inline void mmu_lock(struct mmu_shared *m)
 {
-    while (__atomic_exchange_n(&m->lock, 1, __ATOMIC_ACQUIRE))
-        for (unsigned spins = 0; __atomic_load_n(&m->lock, __ATOMIC_RELAXED); spins++)
-            if (spins % 1024 < 1023)
-                __builtin_ia32_pause();
-            else
-                host_yield();          /* its holder may wait for a processor */
+    uint64_t waited = spin_lock(&m->lock);
+    m->n.mmu_waits += waited != 0;
+    m->n.mmu_wait_time += waited;
 }
-static inline void mmu_unlock(struct mmu_shared *m) { __atomic_store_n(&m->lock, 0, __ATOMIC_RELEASE); }
+static inline void mmu_unlock(struct mmu_shared *m) { spin_unlock(&m->lock); }
 
 static inline unsigned ptr_hash(const void *p) { return (unsigned)(((uintptr_t)p * 0x9e3779b97f4a7c15ull) >> 40) & (HASH_SIZE - 1); }
 static inline unsigned sp_size(const struct shadow_page *sp) { return PAGE_SIZE / sp->entry_size; }

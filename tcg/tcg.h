@@ -4,6 +4,7 @@
  */
 #ifndef TCG_TCG_H
 #define TCG_TCG_H
+#include "core/spin.h"
 #include "tcg/backend.h"
 #include "tcg/env.h"
 #include "tcg/frontend.h"
@@ -42,7 +43,7 @@ struct tcg {
     struct aspace *mem;
     bool interp;
     unsigned max_insns;              /* guest instructions a block (-one-insn-per-tb: 1) */
-    int lock;
+    uint32_t lock;
     bool exclusive;                  /* a vCPU wants to be, or is, alone (world.c) */
     /* code cache: the same memory mapped twice */
     uint8_t *rw, *rx; size_t cache_size;
@@ -163,10 +164,11 @@ void tcg_retire(struct tcg_env *);
 
 static inline void tcg_lock(struct tcg *t)
 {
-    while (__atomic_exchange_n(&t->lock, 1, __ATOMIC_ACQUIRE))
-        __builtin_ia32_pause();
+    uint64_t waited = spin_lock(&t->lock);
+    t->n.tcg_waits += waited != 0;
+    t->n.tcg_wait_time += waited;
 }
-static inline void tcg_unlock(struct tcg *t) { __atomic_store_n(&t->lock, 0, __ATOMIC_RELEASE); }
+static inline void tcg_unlock(struct tcg *t) { spin_unlock(&t->lock); }
 
 /* ---- world.c ---- */
 static inline void tcg_go_outside(struct tcg_env *env) { __atomic_store_n(&env->inside, false, __ATOMIC_SEQ_CST); }    /* keeping no pointer to a block */

@@ -51,6 +51,8 @@ void tcg_let_others(struct tcg_env *env)
 
 void tcg_translation_begin(struct tcg_env *env)
 {
+    struct tcg *t = env->tcg;
+    uint64_t since = 0;
     if (env->alone) {
         pthread_mutex_lock(&translating);          /* free: its holder would be inside */
         env->translating = true;
@@ -58,12 +60,17 @@ void tcg_translation_begin(struct tcg_env *env)
     }
     for (;;) {
         tcg_go_outside(env);
-        pthread_mutex_lock(&translating);
+        if (pthread_mutex_trylock(&translating)) {
+            since = since ? since : host_ticks();
+            pthread_mutex_lock(&translating);
+        }
         if (tcg_try_inside(env))
             break;
         pthread_mutex_unlock(&translating);
         wait_turn();
     }
+    t->n.translation_waits += since != 0;
+    t->n.translation_wait_time += since ? host_ticks() - since : 0;
     env->translating = true;
 }
 

@@ -33,6 +33,7 @@ void counters_sum(struct vm *vm, union counters *sum)
     for (int i = 0; i < vm->n_vcpus; i++)
         add(sum, &vm->vcpus[i]->n);
     add(sum, &vm->n);
+    add(sum, machine_counters());
     engine_tcg_counters(add, sum);
 }
 

@@ -51,27 +51,21 @@ static void rearm(void *opaque, int64_t deadline)
     timerfd_settime(l->timer_fd, 0, &when, NULL);
 }
 
-static void drain_fd(int fd)
-{
-    uint64_t n;
-
-    while (read(fd, &n, sizeof(n)) == sizeof(n))
-        ;
-}
-
+/* The descriptor need not be read: it is set anew when the timers have run, and that ends its being readable. */
 static void on_timer(void *opaque, int fd, unsigned events)
 {
     struct loop *l = opaque;
 
-    drain_fd(fd);
     clock_run_timers(l->clock);
 }
 
 static void on_post(void *opaque, int fd, unsigned events)
 {
     struct loop *l = opaque;
+    uint64_t n;
 
-    drain_fd(fd);
+    if (read(fd, &n, sizeof(n)) != sizeof(n))
+        return;                                      /* nothing: somebody else's wake-up */
     pthread_mutex_lock(&l->post_lock);
     struct post *p = l->posts;
     l->posts = NULL;

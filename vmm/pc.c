@@ -160,8 +160,9 @@ static int open_drives(struct pc *pc)
         const struct drive_opt *d = &pc->opt->drives[i];
         const char *cache = d->cache ? d->cache : "writeback";
         struct block_opts o = { .path = d->file, .format = d->raw ? "raw" : NULL, .readonly = d->readonly, .snapshot = d->snapshot || pc->opt->snapshot,
+            .at_once = pc->opt->clock_by_access || pc->opt->lockstep,
             .cache = !strcmp(cache, "unsafe") ? BLOCK_UNSAFE : !strcmp(cache, "writethrough") ? BLOCK_WRITETHROUGH : BLOCK_WRITEBACK };
-        pc->drive[i] = block_open(pc->vm->loop, &o, err, sizeof(err));
+        pc->drive[i] = block_open(&o, err, sizeof(err));
         if (!pc->drive[i]) {
             log_error("-drive file=%s: %s", d->file, err);
             return -EINVAL;
@@ -432,6 +433,8 @@ void pc_vcpu_thread(struct pc *pc, struct vcpu *v) { lapic_set_current(pc->lapic
 
 void pc_close(struct pc *pc)
 {
+    machine_lock();
+    worker_end_calls();
     block_drain_all();
     for (unsigned i = 0; pc && i < OPT_MAX; i++) {
         if (pc->drive[i])
@@ -440,4 +443,5 @@ void pc_close(struct pc *pc)
             netdev_close(pc->net[i]);
     }
     chr_exit_all();
+    machine_unlock();
 }

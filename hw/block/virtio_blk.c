@@ -1,8 +1,9 @@
 /*
  * Virtio block device: requests of up to four queues become requests of a host image (host/block.h), run by its worker threads.
  *
- * In: chains {header 16 bytes, data, status byte}, in any framing. Out: block requests on the guest's own memory; when one is done (loop thread)
- * the status byte is written, the pages marked, the chain returned and the queue notified.
+ * In: chains {header 16 bytes, data, status byte}, in any framing. Out: block requests on the guest's own memory; when one is done
+ * the status byte is written, the pages marked, the chain returned and the queue notified. All of that is the workers' (host/worker.h): the vCPU
+ * that kicks a queue only wakes one. An image that works at once is served before the kick returns.
  * Invariants: data is whole sectors inside the capacity, or the request fails with IOERR before it reaches the image; without the FLUSH feature the
  * driver believes in a write-through disk, so each write is followed by a flush. A reset, a save and an unplugging drain first.
  * Locks: machine lock. Manual: virtio 1.2, section 5.2.
@@ -262,6 +263,7 @@ static void blk_kick(struct virtio *v, struct virtq *q)
     } while (virtq_enable_kicks(q, true) && budget > 0);
     if (budget <= 0)
         virtq_kick_later(q);
+    block_poll(b->blk);
 }
 
 static void blk_reset(struct virtio *v)
@@ -295,6 +297,7 @@ struct virtio_blk *virtio_blk_new(struct vm *vm, struct pci_bus *bus, const char
         free(b);
         return NULL;
     }
+    b->vp.vio.by_worker = !block_at_once(b->blk);
     for (unsigned i = 0; i < b->num_queues; i++)
         virtio_add_queue(&b->vp.vio, QUEUE_SIZE, blk_kick);
     if (virtio_pci_finish(vm, &b->vp, blk_rows, sizeof(*b)) < 0)

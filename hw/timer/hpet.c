@@ -2,7 +2,8 @@
  * HPET. See hpet.h.
  *
  * In: MMIO, the PIT's and RTC's lines. Out: interrupt lines. The counter runs at one count per 10 ns of the clock.
- * Invariants: `counter` is the value at `since` while running; a comparator's host timer is armed exactly while it could match.
+ * Invariants: `counter` is the value at `since` while running; a comparator's deadline is its next match, but its host timer is armed only while
+ * somebody could notice. Linux leaves a periodic comparator running with its interrupt off: nobody is woken for it, settle makes up for it.
  * Locks: machine lock. Manual: IA-PC HPET specification 1.0a.
  */
 #include "hw/timer/hpet.h"
@@ -50,6 +51,14 @@ static uint64_t distance(const struct hpet *h, const struct hpet_timer *t)
     return t->config & T_32BIT ? (uint32_t)d : d;
 }
 
+/* Only a match that would be seen without a look at the registers is waited for. */
+static void set_timer(struct hpet *h, int n)
+{
+    const struct hpet_timer *t = &h->t[n];
+    bool seen = (t->config & T_ENABLE) || ((t->config & T_LEVEL) && !(h->isr >> n & 1));
+    timer_set(&h->timer[n], seen ? t->deadline : CLOCK_NEVER);
+}
+
 static void arm(struct hpet *h, int n)
 {
     struct hpet_timer *t = &h->t[n];
@@ -59,10 +68,7 @@ static void arm(struct hpet *h, int n)
         if (d < (uint64_t)INT64_MAX / TICK_NS / 2)
             t->deadline = clock_ns(h->clock) + (int64_t)d * TICK_NS;
     }
-    if (t->deadline == CLOCK_NEVER)
-        timer_del(&h->timer[n]);
-    else
-        timer_set(&h->timer[n], t->deadline);
+    set_timer(h, n);
 }
 
 static void interrupt(struct hpet *h, int n)
@@ -95,10 +101,22 @@ static void fired(struct hpet *h, int n)
     interrupt(h, n);
     if (periodic) {
         arm(h, n);
-    } else if (t->config & T_32BIT) {             /* matches again when the low word has gone round, not now */
+        return;
+    }
+    if (t->config & T_32BIT) {                    /* matches again when the low word has gone round, not now */
         uint64_t d = distance(h, t);
         t->deadline = clock_ns(h->clock) + (int64_t)(d ? d : BIT(32)) * TICK_NS;
-        timer_set(&h->timer[n], t->deadline);
+    }
+    set_timer(h, n);
+}
+
+/* Matches that nobody was woken for, before anything is read or changed. */
+static void settle(struct hpet *h)
+{
+    int64_t now = clock_ns(h->clock);
+    for (int n = 0; n < HPET_TIMERS; n++) {
+        if (h->t[n].deadline <= now)
+            fired(h, n);
     }
 }
 
@@ -166,8 +184,10 @@ static void counter_write(struct hpet *h, uint64_t v)
 static void isr_write(struct hpet *h, uint64_t v)
 {
     h->isr &= ~v;
-    for (int n = 0; n < HPET_TIMERS; n++)
+    for (int n = 0; n < HPET_TIMERS; n++) {
         update_line(h, n);
+        set_timer(h, n);
+    }
 }
 
 static uint64_t reg_read(const struct hpet *h, unsigned reg)
@@ -186,6 +206,7 @@ static uint64_t reg_read(const struct hpet *h, unsigned reg)
 
 static uint64_t mmio_read(void *opaque, uint64_t offset, unsigned size)
 {
+    settle(opaque);
     return reg_read(opaque, (unsigned)offset & ~7u) >> (offset & 7) * 8 & size_mask(size);
 }
 
@@ -194,9 +215,11 @@ static void mmio_write(void *opaque, uint64_t offset, uint64_t val, unsigned siz
 {
     struct hpet *h = opaque;
     unsigned reg = (unsigned)offset & ~7u, shift = (offset & 7) * 8, n = (reg - 0x100) / 0x20;
-    uint64_t bits = size_mask(size) << shift, part = val << shift & bits, whole = (reg_read(h, reg) & ~bits) | part;
+    uint64_t bits = size_mask(size) << shift, part = val << shift & bits, whole;
     if (size < 4)
         return;
+    settle(h);
+    whole = (reg_read(h, reg) & ~bits) | part;
     switch (reg) {
     case 0x10: config_write(h, whole); return;
     case 0x20: isr_write(h, part); return;
@@ -238,6 +261,8 @@ static void hpet_reset(void *dev)
         h->t[n] = (struct hpet_timer){ .config = T_CAPS, .cmp = ~0ull, .deadline = CLOCK_NEVER };
 }
 
+static void hpet_pre_save(void *dev) { settle(dev); }
+
 static void hpet_post_load(void *dev)
 {
     for (int n = 0; n < HPET_TIMERS; n++)
@@ -261,6 +286,7 @@ struct hpet *hpet_new(struct vm *vm, struct aspace *mem, const struct irq irq[24
     h->mmio = (struct region){ .kind = REGION_IO, .name = "hpet", .read = mmio_read, .write = mmio_write, .opaque = h, .max_size = 8 };
     as_add(mem, &h->mmio, HPET_BASE, 0x400);
     device_add(vm, &h->dev, "hpet", hpet_rows, sizeof(*h), hpet_reset);
+    h->dev.pre_save = hpet_pre_save;
     h->dev.post_load = hpet_post_load;
     hpet_reset(h);
     return h;

@@ -28,6 +28,12 @@ void virtio_init(struct virtio *v, struct aspace *mem, const char *name, enum vi
     as_on_change(mem, map_changed, v);
 }
 
+static void called(void *opaque)
+{
+    struct virtq *q = opaque;
+    virtio_kick(q->v, q->index);
+}
+
 struct virtq *virtio_add_queue(struct virtio *v, unsigned max_size, void (*kick)(struct virtio *, struct virtq *))
 {
     struct virtq *q = &v->vq[v->n_queues];
@@ -35,6 +41,7 @@ struct virtq *virtio_add_queue(struct virtio *v, unsigned max_size, void (*kick)
     q->index = v->n_queues++;
     q->max_size = MIN(max_size, VIRTQ_MAX);
     q->kick = kick;
+    q->call = (struct call){ .run = called, .opaque = q };
     return q;
 }
 
@@ -177,9 +184,11 @@ static void kick_posted(void *opaque)
     virtio_kick(q->v, q->index);
 }
 
+bool virtio_kick_by_worker(struct virtio *v, unsigned queue) { return v->by_worker && worker_call(&v->vq[queue].call); }
+
 void virtq_kick_later(struct virtq *q)
 {
-    if (q->later || !q->v->loop)
+    if (q->later || !q->v->loop || virtio_kick_by_worker(q->v, q->index))
         return;
     q->later = true;
     loop_post(q->v->loop, kick_posted, q);

@@ -11,6 +11,7 @@
 #include "core/aspace.h"
 #include "core/loop.h"
 #include "core/state.h"
+#include "host/worker.h"
 #include <sys/uio.h>
 
 #define VIRTQ_MAX 1024u                  /* largest queue size offered, and bound on a chain */
@@ -60,6 +61,7 @@ struct virtq {
     unsigned map_gen;
     unsigned in_flight;                  /* elements popped and not pushed */
     bool later;                          /* virtq_kick_later has been posted */
+    struct call call;                    /* ... or asked of a worker */
 };
 
 struct virtio_ops {
@@ -90,6 +92,7 @@ struct virtio {
     const struct virtio_ops *ops;
     struct aspace *mem;
     struct loop *loop;                   /* for virtq_kick_later; NULL: at once is as good */
+    bool by_worker;                      /* kicks are handled by a worker: a vCPU does not wait for them */
     unsigned map_gen;                    /* bumped by each change of the memory map */
     /* transport */
     void (*notify_queue)(struct virtio *, struct virtq *);
@@ -107,6 +110,7 @@ void virtio_set_status(struct virtio *, uint8_t val, bool legacy);
 uint64_t virtio_config_read(struct virtio *, unsigned off, unsigned size);
 void virtio_config_write(struct virtio *, unsigned off, uint64_t val, unsigned size);
 void virtio_kick(struct virtio *, unsigned queue);                     /* the driver wrote the notify register */
+bool virtio_kick_by_worker(struct virtio *, unsigned queue);           /* ... without the machine lock; false: virtio_kick must do it */
 bool virtq_set_legacy_pfn(struct virtq *, uint32_t pfn);               /* lays the three rings out from one page frame */
 void virtio_post_load(struct virtio *);
 
@@ -133,7 +137,7 @@ void virtq_publish(struct virtq *, unsigned n);
 void virtq_notify(struct virtq *);
 /* Ask for kicks or not; true when chains have arrived meanwhile, so look again. */
 bool virtq_enable_kicks(struct virtq *, bool on);
-/* Run the queue's kick handler again from the loop: for handlers that stop after a budget, so that a guest cannot hold the lock for ever. */
+/* Run the queue's kick handler again from the loop or a worker: for handlers that stop after a budget, so that a guest cannot hold the lock for ever. */
 void virtq_kick_later(struct virtq *);
 #define VIRTQ_BUDGET 256                                               /* chains handled synchronously in one kick */
 void virtq_elem_free(struct virtq_elem *);                             /* storage only */
@@ -147,12 +151,13 @@ size_t virtq_in_copy(const struct virtq_elem *, size_t off, const void *buf, siz
 #define VIRTQ_ROWS(type, m, i)                                                                                                     \
     S_SAVE(type, m.vq[i].r), S_SKIP(type, m.vq[i].v), S_SKIP(type, m.vq[i].index), S_SKIP(type, m.vq[i].max_size), S_SKIP(type, m.vq[i].kick), \
         S_SKIP(type, m.vq[i].desc_p), S_SKIP(type, m.vq[i].avail_p), S_SKIP(type, m.vq[i].used_p), S_SKIP(type, m.vq[i].map_gen),   \
-        S_SKIP(type, m.vq[i].in_flight), S_SKIP(type, m.vq[i].later)
+        S_SKIP(type, m.vq[i].in_flight), S_SKIP(type, m.vq[i].later), S_SKIP(type, m.vq[i].call)
 #define VIRTIO_ROWS(type, m)                                                                                                       \
     S_SAVE(type, m.r), \
         VIRTQ_ROWS(type, m, 0), VIRTQ_ROWS(type, m, 1), VIRTQ_ROWS(type, m, 2), VIRTQ_ROWS(type, m, 3), \
         VIRTQ_ROWS(type, m, 4), VIRTQ_ROWS(type, m, 5), VIRTQ_ROWS(type, m, 6), VIRTQ_ROWS(type, m, 7), S_SKIP(type, m.n_queues), \
         S_SKIP(type, m.id), \
         S_SKIP(type, m.config_size), S_SKIP(type, m.name), S_SKIP(type, m.ops), S_SKIP(type, m.mem), S_SKIP(type, m.loop), S_SKIP(type, m.map_gen), \
+        S_SKIP(type, m.by_worker), \
         S_SKIP(type, m.notify_queue), S_SKIP(type, m.notify_config), S_SKIP(type, m.may_dma), S_SKIP(type, m.offer_v1)
 #endif

@@ -363,13 +363,15 @@ static unsigned add_cap(struct virtio_pci *vp, unsigned type, uint32_t offset, u
 
 static void ring(void *opaque, unsigned queue) { virtio_kick(&((struct virtio_pci *)opaque)->vio, queue); }
 
+static bool take(void *opaque, unsigned queue) { return virtio_kick_by_worker(&((struct virtio_pci *)opaque)->vio, queue); }
+
 /* One a queue; the register is the queue's own (modern), or one for all that takes the queue's number (legacy). */
 static void add_doorbells(struct virtio_pci *vp, struct region *r, bool legacy)
 {
     for (unsigned i = 0; i < vp->vio.n_queues; i++) {
         struct doorbell *b = &vp->bell[legacy][i];
         *b = (struct doorbell){ .next = r->doorbells, .offset = legacy ? (unsigned)L_NOTIFY : PAGE_NOTIFY * PAGE_SIZE + i * NOTIFY_STEP, .size = 2,
-            .match = legacy, .value = i, .ring = ring, .opaque = vp, .n = i };
+            .match = legacy, .value = i, .ring = ring, .take = take, .opaque = vp, .n = i };
         r->doorbells = b;
     }
 }

@@ -1,10 +1,12 @@
 /*
  * core/clock.c: order of firing, moving and deleting timers, re-arm reports, stopping a real clock; core/vcpu.c: no lost wake-ups.
  */
+#include "core/aspace.h"
 #include "core/clock.h"
 #include "core/vcpu.h"
 #include "tests/unit/test.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 static struct clock *clk;
 static int64_t last_fired;
@@ -131,4 +133,33 @@ TEST(no_lost_wakeup)
     pthread_join(t, NULL);
     CHECK_EQ(poll, 1);
     CHECK_EQ(cpu.pending, VCPU_NMI);
+}
+
+static void *one_wait(void *opaque)
+{
+    vcpu_wait(&cpu, VCPU_INTR);
+    __atomic_store_n(&turn, 1, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+/* Who interrupts a sleeping vCPU with the machine lock held wakes it when the lock is free, which the vCPU wants first of all. */
+TEST(woken_after_unlock)
+{
+    pthread_t t;
+
+    cpu.poll_word = NULL;
+    cpu.pending = 0;
+    turn = 0;
+    pthread_create(&t, NULL, one_wait, NULL);
+    while (!__atomic_load_n(&cpu.asleep_since, __ATOMIC_SEQ_CST))
+        sched_yield();
+    usleep(20000);                                        /* in the system call */
+    machine_lock();
+    vcpu_set_intr(&cpu, 1);
+    vcpu_set_intr(&cpu, 1);
+    usleep(50000);
+    bool early = __atomic_load_n(&turn, __ATOMIC_SEQ_CST);
+    machine_unlock();
+    pthread_join(t, NULL);
+    CHECK(!early);
 }

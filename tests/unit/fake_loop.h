@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 struct loop { int unused; };
-static struct loop fake_loop;
+static struct loop fake_loop __attribute__((unused));
 static struct { int fd; unsigned events; void (*cb)(void *, int, unsigned); void *opaque; } fake_watch[64];
 static struct { void (*cb)(void *); void *opaque; } fake_posts[4096];
 static unsigned fake_n_posts;
@@ -84,7 +84,12 @@ static inline void fake_turn(void)
             idx[n++] = i;
         }
     }
+    bool locked = machine_lock_held();
+    if (locked)
+        machine_unlock();                        /* for workers that complete what they have done */
     poll(p, n, 1);
+    if (locked)
+        machine_lock();
     if (fake_after)
         fake_after(fake_poller);
     for (int k = 0; k < n; k++) {

@@ -19,7 +19,7 @@ static void make_file(off_t size)
 static struct block *open_it(bool ro, bool snapshot)
 {
     struct block_opts o = { .path = path, .format = "raw", .readonly = ro, .snapshot = snapshot };
-    return block_open(&fake_loop, &o, err, sizeof(err));
+    return block_open(&o, err, sizeof(err));
 }
 
 static void done(struct block_req *r, int ret) { results[n_done++ % 64] = ret; }
@@ -136,7 +136,7 @@ TEST(media_change_and_foreign_formats)
 {
     struct block_opts none = { 0 };
     uint8_t b[512];
-    struct block *d = block_open(&fake_loop, &none, err, sizeof(err));
+    struct block *d = block_open(&none, err, sizeof(err));
     CHECK(d && !block_inserted(d));
     CHECK_EQ(block_pread(d, 0, b, 512), -ENOMEDIUM);
     make_file(4096);
@@ -147,8 +147,8 @@ TEST(media_change_and_foreign_formats)
     int fd = open(path, O_WRONLY);
     CHECK_EQ(pwrite(fd, "QFI\xfb", 4, 0), 4);
     close(fd);
-    CHECK(block_open(&fake_loop, &o, err, sizeof(err)) == NULL);
+    CHECK(block_open(&o, err, sizeof(err)) == NULL);
     CHECK(strstr(err, "qcow2") != NULL);
     unlink(path);
-    CHECK(block_open(&fake_loop, &o, err, sizeof(err)) == NULL);
+    CHECK(block_open(&o, err, sizeof(err)) == NULL);
 }
