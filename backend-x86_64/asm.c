@@ -1,90 +1,79 @@
 /* The assembler's bodies: prefixes, REX and VEX, ModRM and SIB (asm.h). SDM vol. 2 ch. 2. */
 #include "backend-x86_64/asm.h"
 
-void x64_d(struct code_buf *c, uint32_t v)
+/* Each byte is stored, and then counted or not: with registers as they come, branches would be mispredicted more often than not. */
+static inline uint8_t *put_head(uint8_t *p, struct x64_enc e, unsigned reg, unsigned index, unsigned base, bool rm_is_reg)
 {
-    for (int i = 0; i < 4; i++)
-        x64_b(c, v >> (8 * i));
-}
-
-void x64_q(struct code_buf *c, uint64_t v)
-{
-    x64_d(c, (uint32_t)v);
-    x64_d(c, (uint32_t)(v >> 32));
-}
-
-static void emit_head(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned index, unsigned base, bool rm_is_reg)
-{
-    if (e.prefix66 || e.prefix == 0x66)
-        x64_b(c, 0x66);
-    if (e.prefix == 0xf2 || e.prefix == 0xf3)
-        x64_b(c, e.prefix);
+    *p = 0x66;
+    p += e.prefix66 || e.prefix == 0x66;
+    *p = e.prefix;
+    p += e.prefix >= 0xf2;
     unsigned rex = (e.w ? 8 : 0) | (reg & 8) >> 1 | (index & 8) >> 2 | (base & 8) >> 3;
     bool need = (e.byte_reg && reg >= 4) || (e.byte_rm && rm_is_reg && base >= 4);
-    if (rex || need)
-        x64_b(c, 0x40 | rex);
-    if (e.map) {
-        x64_b(c, 0x0f);
-        if (e.map == 2)
-            x64_b(c, 0x38);
-        if (e.map == 3)
-            x64_b(c, 0x3a);
-    }
-    x64_b(c, e.op);
+    *p = (uint8_t)(0x40 | rex);
+    p += rex || need;
+    *p = 0x0f;
+    p += e.map != 0;
+    *p = e.map == 2 ? 0x38 : 0x3a;
+    p += e.map >= 2;
+    *p++ = e.op;
+    return p;
 }
 
 /* A displacement of one byte counts UNIT bytes (EVEX). */
-static void emit_modrm_unit(struct code_buf *c, unsigned reg, struct x64_mem m, int unit)
+static inline uint8_t *put_modrm_unit(uint8_t *p, unsigned reg, struct x64_mem m, int unit)
 {
-    int d8 = m.disp / unit;
+    static const uint8_t disp_bytes[3] = {0, 1, 4};
+    int d8 = unit == 1 ? m.disp : m.disp / unit;
     unsigned r = (reg & 7) << 3;
     if (m.base == NOREG) {                         /* [index*scale + disp32] or absolute disp32 */
-        x64_b(c, r | 4);
-        x64_b(c, m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | 5);
-        x64_d(c, (uint32_t)m.disp);
-        return;
+        *p++ = (uint8_t)(r | 4);
+        *p++ = (uint8_t)(m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | 5);
+        __builtin_memcpy(p, &m.disp, 4);
+        return p + 4;
     }
     unsigned mod = m.disp == 0 && (m.base & 7) != RBP ? 0 : d8 == (int8_t)d8 && d8 * unit == m.disp ? 1 : 2;
-    if (m.index != NOREG || (m.base & 7) == RSP) {
-        x64_b(c, mod << 6 | r | 4);
-        x64_b(c, m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | (m.base & 7));
-    } else {
-        x64_b(c, mod << 6 | r | (m.base & 7));
-    }
-    if (mod == 1)
-        x64_b(c, (uint8_t)d8);
-    if (mod == 2)
-        x64_d(c, (uint32_t)m.disp);
+    int disp = mod == 1 ? d8 : m.disp;
+    bool sib = m.index != NOREG || (m.base & 7) == RSP;
+    p[0] = (uint8_t)(mod << 6 | r | (sib ? 4 : m.base & 7));
+    p[1] = (uint8_t)(m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | (m.base & 7));
+    p += 1 + sib;
+    __builtin_memcpy(p, &disp, 4);
+    return p + disp_bytes[mod];
 }
-
-static void emit_modrm_mem(struct code_buf *c, unsigned reg, struct x64_mem m) { emit_modrm_unit(c, reg, m, 1); }
 
 static unsigned high(uint8_t r) { return r == NOREG ? 0 : r; }
 
-static void rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned rm)
+/* rm is written, or may be. */
+static inline void rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned rm)
 {
     x64_touch(c, 1u << rm);
-    emit_head(c, e, reg, 0, rm, true);
-    x64_b(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
+    uint8_t *p = put_head(c->p, e, reg, 0, rm, true);
+    *p++ = (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7));
+    c->p = p;
 }
 
-static void rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
+static inline void rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
 {
-    emit_head(c, e, reg, high(m.index), high(m.base), false);
-    emit_modrm_mem(c, reg, m);
+    c->p = put_modrm_unit(put_head(c->p, e, reg, high(m.index), high(m.base), false), reg, m, 1);
 }
 
-void x64_rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned r)
+static inline __attribute__((always_inline)) void two_regs(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned r)
+{
+    x64_touch(c, 1u << reg | 1u << r);
+    uint8_t *p = put_head(c->p, e, reg, 0, r, true);
+    *p++ = (uint8_t)(0xc0 | (reg & 7) << 3 | (r & 7));
+    c->p = p;
+}
+
+static inline __attribute__((always_inline)) void reg_mem(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
 {
     x64_touch(c, 1u << reg);
-    rr(c, e, reg, r);
+    c->p = put_modrm_unit(put_head(c->p, e, reg, high(m.index), high(m.base), false), reg, m, 1);
 }
 
-void x64_rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
-{
-    x64_touch(c, 1u << reg);
-    rm(c, e, reg, m);
-}
+void x64_rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned r) { two_regs(c, e, reg, r); }
+void x64_rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m) { reg_mem(c, e, reg, m); }
 
 static void emit_vex(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, unsigned index, unsigned base)
 {
@@ -106,7 +95,7 @@ void x64_vex_rm(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, uns
 {
     x64_touch(c, 1u << reg | 1u << vvvv);
     emit_vex(c, e, l, vvvv, reg, high(m.index), high(m.base));
-    emit_modrm_mem(c, reg, m);
+    c->p = put_modrm_unit(c->p, reg, m, 1);
 }
 
 /* R, X, B and R', V' in P0 and P2. x: bit 3 of the index, or bit 4 of a register in modrm.rm. */
@@ -131,29 +120,23 @@ void x64_evex_rm(struct code_buf *c, struct x64_enc e, struct x64_evex v, unsign
 {
     x64_touch(c, 1u << reg);
     emit_evex(c, e, v, reg, high(m.index) & 8, high(m.base));
-    emit_modrm_unit(c, reg, m, v.unit);
+    c->p = put_modrm_unit(c->p, reg, m, v.unit);
 }
 
 void x64_mov_rr(struct code_buf *c, unsigned size, unsigned d, unsigned s)
 {
     if (d == s && size != 4)
         return;
-    x64_rr(c, x64_sized(0x88, size, 0), s, d);
+    two_regs(c, x64_sized(0x88, size, 0), s, d);
 }
 
-void x64_mov_rm(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m) { x64_rm(c, x64_sized(0x8a, size, 0), d, m); }
-void x64_mov_mr(struct code_buf *c, unsigned size, struct x64_mem m, unsigned s) { x64_rm(c, x64_sized(0x88, size, 0), s, m); }
+void x64_mov_rm(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m) { reg_mem(c, x64_sized(0x8a, size, 0), d, m); }
+void x64_mov_mr(struct code_buf *c, unsigned size, struct x64_mem m, unsigned s) { reg_mem(c, x64_sized(0x88, size, 0), s, m); }
 
-static void emit_imm(struct code_buf *c, unsigned size, int32_t imm)
+static inline void emit_imm(struct code_buf *c, unsigned size, int32_t imm)
 {
-    if (size == 1) {
-        x64_b(c, (uint8_t)imm);
-    } else if (size == 2) {
-        x64_b(c, (uint8_t)imm);
-        x64_b(c, (uint8_t)(imm >> 8));
-    } else {
-        x64_d(c, (uint32_t)imm);
-    }
+    __builtin_memcpy(c->p, &imm, 4);
+    c->p += MIN(size, 4u);
 }
 
 void x64_mov_mi(struct code_buf *c, unsigned size, struct x64_mem m, int32_t imm)
@@ -199,11 +182,11 @@ void x64_mov_ri_size(struct code_buf *c, unsigned size, unsigned d, uint64_t imm
     emit_imm(c, size, (int32_t)imm);
 }
 
-void x64_lea(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m) { x64_rm(c, x64_wide(0x8d, size, 0), d, m); }
+void x64_lea(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m) { reg_mem(c, x64_wide(0x8d, size, 0), d, m); }
 
-void x64_alu_rr(struct code_buf *c, unsigned alu, unsigned size, unsigned d, unsigned s) { x64_rr(c, x64_sized(alu << 3, size, 0), s, d); }
-void x64_alu_rm(struct code_buf *c, unsigned alu, unsigned size, unsigned d, struct x64_mem m) { x64_rm(c, x64_sized(alu << 3 | 2, size, 0), d, m); }
-void x64_alu_mr(struct code_buf *c, unsigned alu, unsigned size, struct x64_mem m, unsigned s) { x64_rm(c, x64_sized(alu << 3, size, 0), s, m); }
+void x64_alu_rr(struct code_buf *c, unsigned alu, unsigned size, unsigned d, unsigned s) { two_regs(c, x64_sized(alu << 3, size, 0), s, d); }
+void x64_alu_rm(struct code_buf *c, unsigned alu, unsigned size, unsigned d, struct x64_mem m) { reg_mem(c, x64_sized(alu << 3 | 2, size, 0), d, m); }
+void x64_alu_mr(struct code_buf *c, unsigned alu, unsigned size, struct x64_mem m, unsigned s) { reg_mem(c, x64_sized(alu << 3, size, 0), s, m); }
 
 void x64_alu_ri(struct code_buf *c, unsigned alu, unsigned size, unsigned d, int32_t imm)
 {
@@ -219,7 +202,7 @@ void x64_alu_mi(struct code_buf *c, unsigned alu, unsigned size, struct x64_mem 
     emit_imm(c, small ? 1 : size, imm);
 }
 
-void x64_test_rr(struct code_buf *c, unsigned size, unsigned a, unsigned b) { x64_rr(c, x64_sized(0x84, size, 0), b, a); }
+void x64_test_rr(struct code_buf *c, unsigned size, unsigned a, unsigned b) { two_regs(c, x64_sized(0x84, size, 0), b, a); }
 void x64_test_mr(struct code_buf *c, unsigned size, struct x64_mem m, unsigned r) { x64_rm(c, x64_sized(0x84, size, 0), r, m); }
 
 void x64_test_ri(struct code_buf *c, unsigned size, unsigned a, int32_t imm)
@@ -299,8 +282,8 @@ void x64_nops(struct code_buf *c, unsigned bytes)
         { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 }, { 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 } };
     while (bytes) {
         unsigned n = MIN(bytes, 9u);
-        for (unsigned i = 0; i < n; i++)
-            x64_b(c, nop[n - 1][i]);
+        __builtin_memcpy(c->p, nop[n - 1], 9);
+        c->p += n;
         bytes -= n;
     }
 }
@@ -346,17 +329,11 @@ uint8_t *x64_jcc(struct code_buf *c, unsigned cc)
     return rel32(c);
 }
 
-static void rel_to(struct code_buf *c, uint8_t *at, const uint8_t *target)
-{
-    if (c->p <= c->end)
-        x64_set_rel32(at, target);
-}
-
-void x64_jmp_to(struct code_buf *c, const uint8_t *target) { rel_to(c, x64_jmp(c), target); }
-void x64_jcc_to(struct code_buf *c, unsigned cc, const uint8_t *target) { rel_to(c, x64_jcc(c, cc), target); }
+void x64_jmp_to(struct code_buf *c, const uint8_t *target) { x64_set_rel32(x64_jmp(c), target); }
+void x64_jcc_to(struct code_buf *c, unsigned cc, const uint8_t *target) { x64_set_rel32(x64_jcc(c, cc), target); }
 
 void x64_call_to(struct code_buf *c, const uint8_t *target)
 {
     x64_b(c, 0xe8);
-    rel_to(c, rel32(c), target);
+    x64_set_rel32(rel32(c), target);
 }

@@ -71,6 +71,8 @@ void x64_emit_insn(struct x64_ctx *x, uint32_t k)
 {
     x->k = k;
     x->in = &x->ir->insn[k];
+    if (unlikely(!x64_room(x->c)))
+        return;
     x64_choose_order(x);
     x64_fl_before(x);
     lower_of(x->in->op)(x);
@@ -82,7 +84,7 @@ static void emit_body(struct x64_ctx *x)
 {
     for (unsigned k = 0; k < x->ir->n; k++)
         x64_emit_insn(x, k);
-    for (unsigned i = 0; i < x->n_ool; i++) {
+    for (unsigned i = 0; i < x->n_ool && x64_room(x->c); i++) {
         x->in = x->ool[i].in;
         x->ool[i].emit(x, &x->ool[i]);
     }
@@ -166,7 +168,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->tb = tb;
     x->s = &x64_stubs;
     x->counting = wants_density(tb) || t->counting;
-    if (x->c->p + 65536 > x->c->end)
+    if (x->c->end - x->c->p < 2 * X64_ROOM)
         return -ENOSPC;
     while ((uintptr_t)x->c->p & 15)
         x64_b(x->c, 0xcc);
@@ -205,7 +207,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     }
     x64_loop_gate(x);
     emit_body(x);
-    if (x->overflow || x->c->p > x->c->end) {
+    if (x->overflow || !x64_room(x->c)) {
         x64_rewind(x->c, x->start);
         drop_counts(x);
         x->c->places = NULL;

@@ -8,8 +8,7 @@
 static void to_label(struct x64_ctx *x, uint8_t *at, uint32_t label)
 {
     if (x->label_at[label]) {
-        if (x->c->p <= x->c->end)
-            x64_set_rel32(at, x->label_at[label]);
+        x64_set_rel32(at, x->label_at[label]);
     } else if (x->n_label_fix < ARRAY_SIZE(x->label_fix)) {
         x->label_fix[x->n_label_fix].at = at;
         x->label_fix[x->n_label_fix++].label = label;
@@ -28,7 +27,7 @@ static void emit_label(struct x64_ctx *x)
     x->fpu_known = x->fpu_known && !x->fpu_dropped && x->ir->uses_fpu;
     x->label_at[label] = x->c->p;
     for (unsigned i = 0; i < x->n_label_fix; i++)
-        if (x->label_fix[i].label == label && x->c->p <= x->c->end)
+        if (x->label_fix[i].label == label)
             x64_set_rel32(x->label_fix[i].at, x->c->p);
 }
 
@@ -296,7 +295,7 @@ static void jump_cache(struct x64_ctx *x)
     if (x->in->op == IR_jmpc) {
         struct x64_ool *o = x64_ool(x, jmpc_miss);
         *o = (struct x64_ool){.emit = jmpc_miss, .from = miss, .after = polled, .resume = c->p, .in = x->in};
-    } else if (c->p <= c->end) {
+    } else {
         x64_set_rel32(miss, x->s->exit_jmpi);
         x64_set_rel32(polled, x->s->exit_jmpi);
     }

@@ -231,6 +231,8 @@ int x64_init(struct tcg *t, const struct tcg_frontend *fe)
     struct x64_stubs *s = &x64_stubs;
     if (!__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("avx2"))
         return -ENOTSUP;
+    if (!x64_room(c))
+        return -ENOSPC;
     the_fe = fe;
     contract_init(fe);
     emit_enter_leave(c, s);
@@ -238,8 +240,6 @@ int x64_init(struct tcg *t, const struct tcg_frontend *fe)
     s->call_regs = emit_call_stub(c, false);
     s->call_c = emit_call_stub(c, true);
     emit_memory_stubs(c, s);
-    if (c->p > c->end)
-        return -ENOSPC;
     x64_trap_init(t);
     enter_fn = (unsigned (*)(struct tcg_env *, void *))(uintptr_t)(s->enter + c->rx_delta);
     return 0;
