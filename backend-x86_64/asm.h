@@ -6,7 +6,8 @@
 #define BACKEND_X64_ASM_H
 #include "tcg/backend.h"
 
-enum x64_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NOREG = 0xff };
+/* NOREG's bits are what an address without an index has in its SIB byte (100) and in REX (0). */
+enum x64_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NOREG = 0xf4 };
 
 struct x64_mem { uint8_t base, index, scale; int32_t disp; };        /* NOREG: absent */
 static inline struct x64_mem x64_at(uint8_t base, int32_t disp) { return (struct x64_mem){base, NOREG, 0, disp}; }
