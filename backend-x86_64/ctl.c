@@ -103,7 +103,7 @@ static void align_link(struct code_buf *c, unsigned opcode)
         x64_nops(c, 16 - off);
 }
 
-/* The part of an exit from its body to its stub. */
+/* The part of an exit from its body on. What leaves calls: the return address tells tcg_left_by which exit it is. */
 static void exit_body(struct x64_ctx *x, struct tb_exit *e)
 {
     struct code_buf *c = x->c;
@@ -137,22 +137,18 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
     e->link = (uint32_t)(link - x->start);
     e->stub = (uint32_t)(c->p - x->start);
     x64_patch_here(c, link);
-    x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
-    x64_mov_ri(c, RAX, e->n);
-    x64_jmp_to(c, x->s->exit_site);
+    x64_call_to(c, x->s->exit_site);
     if (stale) {
         x64_patch_here(c, stale);
         if (late) {
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
-        x64_mov_ri(c, RAX, e->n);
         if (x->ir->movable)
             x64_mov_ri_place(c, R11, to, PLACE_PC);
         else
             x64_mov_ri(c, R11, to);
-        x64_jmp_to(c, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale[tcg_half(x->t, x->tb->key.mode, to)]);
+        x64_call_to(c, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale[tcg_half(x->t, x->tb->key.mode, to)]);
     }
     if (pend) {
         x64_patch_here(c, pend);
@@ -160,10 +156,9 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
-        x64_mov_ri(c, RAX, e->n);
-        x64_jmp_to(c, x->s->exit_poll);
+        x64_call_to(c, x->s->exit_poll);
     }
+    e->stub_end = (uint32_t)(c->p - x->start);
 }
 
 static void jcc_exit_path(struct x64_ctx *x, struct x64_ool *o)

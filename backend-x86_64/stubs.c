@@ -94,17 +94,23 @@ static void emit_x87_hide(struct code_buf *c)
     }
 }
 
+/* A block's exit has called: which one it is can be told from where it called. */
+static void note_caller(struct code_buf *c)
+{
+    x64_pop(c, R10);
+    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
+}
+
 /*
  * An exit whose link was made for another mapping of code: most often that of another address space that runs the same block (processes of one
- * program). The jump cache may know where it goes in this one; else the link is made anew. r10 = tb, eax = exit number, r11 = target.
+ * program). The jump cache may know where it goes in this one; else the link is made anew. r11 = target.
  */
 static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s, unsigned half)
 {
     struct x64_mem salt = ENV_AT(salt);
     salt.disp += half ? 8 : 0;
     s->exit_stale[half] = c->p;
-    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
-    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    note_caller(c);
     x64_mov_rm(c, 8, RAX, salt);
     struct x64_mem code = x64_jump_cache(c);
     uint8_t *miss = x64_jcc(c, CC_NE);
@@ -116,15 +122,13 @@ static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s, unsigned ha
 static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg_frontend *fe)
 {
     struct x64_mem pc = x64_at(RSP, (int32_t)(TCG_CPU_OFFSET + fe->pc_offset));
-    s->exit_site = c->p;                           /* r10 = tb, eax = exit number */
-    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
-    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    s->exit_site = c->p;
+    note_caller(c);
     emit_exit(c, s, TCG_EXIT_SITE);
     emit_exit_stale(c, s, 0);
     emit_exit_stale(c, s, 1);
     s->exit_poll = c->p;
-    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
-    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    note_caller(c);
     emit_exit(c, s, TCG_EXIT_POLL);
     s->exit_jmpi = c->p;                           /* r11 = guest pc */
     x64_mov_mr(c, 8, pc, R11);

@@ -18,10 +18,10 @@
 
 /* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
 enum tcg_exit {
-    TCG_EXIT_SITE,           /* an exit without a link: env->exit_info is the struct tb_exit */
+    TCG_EXIT_SITE,           /* an exit without a link: env->exit_info is the host address behind its call (tcg_left_by) */
     TCG_EXIT_JMPI,           /* indirect jump that missed the jump cache; pc stored */
     TCG_EXIT_LOOKUP,         /* pc stored, mode may have changed */
-    TCG_EXIT_POLL,           /* pending work; pc stored */
+    TCG_EXIT_POLL,           /* pending work; likewise */
     TCG_EXIT_REASON,         /* IR exit: env->exit_info = imm; pc stored */
     TCG_EXIT_UNWIND,         /* tcg_unwind or a host fault: state restored; env->exit_info = enum tcg_unwind */
 };
@@ -108,6 +108,7 @@ static inline unsigned tcg_jc_index(uint64_t va) { return (unsigned)((va ^ va >>
 /* ---- retire.c: general registers only ---- */
 void tcg_tb_invalidate(struct tcg *, struct tb *, enum counter why);        /* CNT_drop_... */
 struct tb *tcg_tb_by_code(struct tcg *, const void *rx);
+struct tb_exit *tcg_left_by(struct tb *, uint64_t rx);                      /* the exit whose stub's call returns to RX */
 
 /* vCPUs may step on each other's states: it is random all the same. */
 static inline unsigned tcg_random(struct tcg *t, unsigned n)
