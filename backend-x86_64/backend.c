@@ -37,10 +37,10 @@ static void touch(struct x64_ctx *x, ir_ref r, unsigned k)
 
 static void find_last_uses(struct x64_ctx *x)
 {
-    for (unsigned k = 0; k < x->ir->n; k++) {
+    for (unsigned k = 0; k < x->ir->n && x->ir->n_temps; k++) {
         const struct ir_insn *in = &x->ir->insn[k];
         touch(x, in->d, k), touch(x, in->e, k), touch(x, in->a, k), touch(x, in->b, k), touch(x, in->c, k);
-        touch(x, in->base, k), touch(x, in->index, k), touch(x, in->seg, k);
+        touch(x, in->base, k), touch(x, in->index, k);
     }
 }
 
@@ -73,11 +73,16 @@ void x64_emit_insn(struct x64_ctx *x, uint32_t k)
     x->in = &x->ir->insn[k];
     if (unlikely(!x64_room(x->c)))
         return;
-    x64_choose_order(x);
-    x64_fl_before(x);
+    if (unlikely(x->t->random))
+        x64_choose_order(x);
+    if (x->fs == FS_RECIPE)
+        x64_fl_before(x);
     lower_of(x->in->op)(x);
-    x64_fl_after(x);
-    x64_free_dead(x);
+    if (x->has_recipe)
+        x64_fl_after(x);
+    x->locked = 0;
+    if (x->owner_valid[RAX] | x->owner_valid[R10] | x->owner_valid[R11] || x->slots_used)
+        x64_free_dead(x);
 }
 
 static void emit_body(struct x64_ctx *x)
@@ -178,7 +183,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     memset(x->owner_valid, 0, sizeof x->owner_valid);
     memset(x->loc_reg, NOREG, ir->n_temps);
     memset(x->loc_slot, -1, ir->n_temps);
-    memset(x->label_at, 0, sizeof x->label_at);
+    memset(x->label_at, 0, sizeof x->label_at[0] * ir->n_labels);
     x->slots_used = 0;
     x64_choose_order(x);
     x->locked = 0;
