@@ -175,8 +175,8 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->counting = wants_density(tb) || t->counting;
     if (x->c->end - x->c->p < 2 * X64_ROOM)
         return -ENOSPC;
-    while ((uintptr_t)x->c->p & 15)
-        x64_b(x->c, 0xcc);
+    x->c->p += -((uintptr_t)x->c->p + CODE_HEADER) & 15;
+    x64_q(x->c, (uint64_t)(uintptr_t)tb);
     x->start = x->c->p;
     x->places.n = 0;
     x->c->places = ir->movable && !x->counting ? &x->places : NULL;

@@ -103,7 +103,15 @@ static void align_link(struct code_buf *c, unsigned opcode)
         x64_nops(c, 16 - off);
 }
 
-/* The part of an exit from its body on. What leaves calls: the return address tells tcg_left_by which exit it is. */
+/* The stub finds the block's beginning from its return address; nothing here is another in a copy of the block. */
+static void leave_by(struct x64_ctx *x, const struct tb_exit *e, const uint8_t *stub)
+{
+    const unsigned len = 10;                       /* of the two instructions */
+    x64_mov_ri(x->c, RAX, (uint32_t)(x->c->p + len - x->start) << 8 | e->n);
+    x64_call_to(x->c, stub);
+}
+
+/* The part of an exit from its body on. */
 static void exit_body(struct x64_ctx *x, struct tb_exit *e)
 {
     struct code_buf *c = x->c;
@@ -137,7 +145,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
     e->link = (uint32_t)(link - x->start);
     e->stub = (uint32_t)(c->p - x->start);
     x64_patch_here(c, link);
-    x64_call_to(c, x->s->exit_site);
+    leave_by(x, e, x->s->exit_site);
     if (stale) {
         x64_patch_here(c, stale);
         if (late) {
@@ -148,7 +156,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_mov_ri_place(c, R11, to, PLACE_PC);
         else
             x64_mov_ri(c, R11, to);
-        x64_call_to(c, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale[tcg_half(x->t, x->tb->key.mode, to)]);
+        leave_by(x, e, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale[tcg_half(x->t, x->tb->key.mode, to)]);
     }
     if (pend) {
         x64_patch_here(c, pend);
@@ -156,9 +164,8 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_call_to(c, x->s->exit_poll);
+        leave_by(x, e, x->s->exit_poll);
     }
-    e->stub_end = (uint32_t)(c->p - x->start);
 }
 
 static void jcc_exit_path(struct x64_ctx *x, struct x64_ool *o)

@@ -36,9 +36,11 @@ int x64_move(struct tcg *t, const struct tb *from, struct tb *to)
 {
     struct code_buf *c = &t->buf;
     const uint8_t *old = from->code - c->rx_delta;
-    uint8_t *p = c->p + (((uintptr_t)old - (uintptr_t)c->p) & 63);
+    uint8_t *p = c->p + CODE_HEADER;
+    p += ((uintptr_t)old - (uintptr_t)p) & 63;
     if (p + from->code_size + 65536 > c->end)
         return -ENOSPC;
+    *(struct tb **)(p - CODE_HEADER) = to;
     copy_bytes(p, old, from->code_size);
     c->p = p + from->code_size;
     to->code = p + c->rx_delta;

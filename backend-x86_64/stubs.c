@@ -94,10 +94,14 @@ static void emit_x87_hide(struct code_buf *c)
     }
 }
 
-/* A block's exit has called: which one it is can be told from where it called. */
+/* Exit number AL of a block has called, from EAX >> 8 bytes behind the block's beginning. */
 static void note_caller(struct code_buf *c)
 {
     x64_pop(c, R10);
+    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    x64_shift_ri(c, X64_SHR, 4, RAX, 8);
+    x64_alu_rr(c, X64_SUB, 8, R10, RAX);
+    x64_mov_rm(c, 8, R10, x64_at(R10, -CODE_HEADER));
     x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
 }
 

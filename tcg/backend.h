@@ -6,6 +6,7 @@
 
 /* Writes go to rw; code runs at rw + rx_delta. touched: registers that code emitted since it was 0 may have written (more than there are, never
    fewer); same: those of a chosen set that it has not. */
+#define CODE_HEADER 8        /* before a block's code: the address of its struct tb, by which an exit finds it */
 struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; uint16_t touched, same; struct code_places *places; };
 
 /* What of a block's code depends on where things are, noted while it is emitted (when there is somewhere to note it): offsets in the buffer, ascending. */

@@ -227,10 +227,9 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         unsigned n = 0;
         bool trusted;
         if (r == TCG_EXIT_SITE || r == TCG_EXIT_POLL) {
-            from = tcg_tb_by_code(env->tcg, (void *)(env->exit_info - 1));
-            struct tb_exit *e = tcg_left_by(from, env->exit_info);
-            n = e->n;
-            *pc_word(env) = e->pc;
+            from = (struct tb *)env->exit_info;
+            n = (uint8_t)env->saved_misc;
+            *pc_word(env) = from->exits[n].pc;
         }
         if (r == TCG_EXIT_POLL || r == TCG_EXIT_REASON || r == TCG_EXIT_UNWIND || flushes != env->tcg->flush_count)
             return r == TCG_EXIT_SITE ? TCG_EXIT_LOOKUP : r;

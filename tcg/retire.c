@@ -58,15 +58,6 @@ void tcg_tb_invalidate(struct tcg *t, struct tb *tb, enum counter why)
     }
 }
 
-struct tb_exit *tcg_left_by(struct tb *tb, uint64_t rx)
-{
-    struct tb_exit *e = tb->exits;
-    uint32_t off = (uint32_t)(rx - (uint64_t)(uintptr_t)tb->code);
-    while (off <= e->stub || off > e->stub_end)
-        e++;
-    return e;
-}
-
 struct tb *tcg_tb_by_code(struct tcg *t, const void *rx)
 {
     unsigned lo = 0, hi = __atomic_load_n(&t->n_by_code, __ATOMIC_ACQUIRE);

@@ -42,7 +42,6 @@ struct tb_count {
 struct tb_exit {
     uint32_t patch;          /* rel32 of the jump that starts this exit; 0 when body is fallen into */
     uint32_t body, guard, link, stub;
-    uint32_t stub_end;       /* all that leaves here for the run loop is from stub to here */
     uint32_t gen;            /* imm32 of the code generation to compare, 0 when the target is in this page */
     uint32_t gen_value;      /* set before linking */
     uint64_t pc;             /* guest pc of the target */

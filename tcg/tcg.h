@@ -18,7 +18,7 @@
 
 /* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
 enum tcg_exit {
-    TCG_EXIT_SITE,           /* an exit without a link: env->exit_info is the host address behind its call (tcg_left_by) */
+    TCG_EXIT_SITE,           /* an exit without a link: env->exit_info is the struct tb, the low byte of saved_misc which of its exits */
     TCG_EXIT_JMPI,           /* indirect jump that missed the jump cache; pc stored */
     TCG_EXIT_LOOKUP,         /* pc stored, mode may have changed */
     TCG_EXIT_POLL,           /* pending work; likewise */
@@ -108,7 +108,6 @@ static inline unsigned tcg_jc_index(uint64_t va) { return (unsigned)((va ^ va >>
 /* ---- retire.c: general registers only ---- */
 void tcg_tb_invalidate(struct tcg *, struct tb *, enum counter why);        /* CNT_drop_... */
 struct tb *tcg_tb_by_code(struct tcg *, const void *rx);
-struct tb_exit *tcg_left_by(struct tb *, uint64_t rx);                      /* the exit whose stub's call returns to RX */
 
 /* vCPUs may step on each other's states: it is random all the same. */
 static inline unsigned tcg_random(struct tcg *t, unsigned n)
