@@ -1,89 +1,149 @@
 /* The assembler's bodies: prefixes, REX and VEX, ModRM and SIB (asm.h). SDM vol. 2 ch. 2. */
 #include "backend-x86_64/asm.h"
 
-void x64_d(struct code_buf *c, uint32_t v)
+/* Each byte is stored, and then counted or not: with registers as they come, branches would be mispredicted more often than not. */
+static inline uint8_t *put_prefixes(uint8_t *p, struct x64_enc e, unsigned reg, unsigned index, unsigned base, bool rm_is_reg)
 {
-    for (int i = 0; i < 4; i++)
-        x64_b(c, v >> (8 * i));
-}
-
-void x64_q(struct code_buf *c, uint64_t v)
-{
-    x64_d(c, (uint32_t)v);
-    x64_d(c, (uint32_t)(v >> 32));
-}
-
-static void emit_head(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned index, unsigned base, bool rm_is_reg)
-{
-    if (e.prefix66 || e.prefix == 0x66)
-        x64_b(c, 0x66);
-    if (e.prefix == 0xf2 || e.prefix == 0xf3)
-        x64_b(c, e.prefix);
+    *p = 0x66;
+    p += e.prefix66 || e.prefix == 0x66;
+    *p = e.prefix;
+    p += e.prefix >= 0xf2;
     unsigned rex = (e.w ? 8 : 0) | (reg & 8) >> 1 | (index & 8) >> 2 | (base & 8) >> 3;
     bool need = (e.byte_reg && reg >= 4) || (e.byte_rm && rm_is_reg && base >= 4);
-    if (rex || need)
-        x64_b(c, 0x40 | rex);
+    *p = (uint8_t)(0x40 | rex);
+    p += rex || need;
     if (e.map) {
-        x64_b(c, 0x0f);
-        if (e.map == 2)
-            x64_b(c, 0x38);
-        if (e.map == 3)
-            x64_b(c, 0x3a);
+        *p = 0x0f;
+        p[1] = e.map == 2 ? 0x38 : 0x3a;
+        p += 1 + (e.map >= 2);
     }
-    x64_b(c, e.op);
+    return p;
 }
 
 /* A displacement of one byte counts UNIT bytes (EVEX). */
-static void emit_modrm_unit(struct code_buf *c, unsigned reg, struct x64_mem m, int unit)
+static inline uint8_t *put_modrm(uint8_t *p, unsigned reg, struct x64_mem m, int unit)
 {
-    int d8 = m.disp / unit;
+    static const uint8_t disp_bytes[3] = {0, 1, 4};
+    int d8 = unit == 1 ? m.disp : m.disp / unit;
     unsigned r = (reg & 7) << 3;
     if (m.base == NOREG) {                         /* [index*scale + disp32] or absolute disp32 */
-        x64_b(c, r | 4);
-        x64_b(c, m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | 5);
-        x64_d(c, (uint32_t)m.disp);
-        return;
+        *p++ = (uint8_t)(r | 4);
+        *p++ = (uint8_t)(m.scale << 6 | (m.index & 7) << 3 | 5);
+        __builtin_memcpy(p, &m.disp, 4);
+        return p + 4;
     }
     unsigned mod = m.disp == 0 && (m.base & 7) != RBP ? 0 : d8 == (int8_t)d8 && d8 * unit == m.disp ? 1 : 2;
-    if (m.index != NOREG || (m.base & 7) == RSP) {
-        x64_b(c, mod << 6 | r | 4);
-        x64_b(c, m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | (m.base & 7));
+    int disp = mod == 1 ? d8 : m.disp;
+    bool sib = m.index != NOREG || (m.base & 7) == RSP;
+    p[0] = (uint8_t)(mod << 6 | r | (sib ? 4 : m.base & 7));
+    p[1] = (uint8_t)(m.scale << 6 | (m.index & 7) << 3 | (m.base & 7));
+    p += 1 + sib;
+    __builtin_memcpy(p, &disp, 4);
+    return p + disp_bytes[mod];
+}
+
+static inline void put_rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned rm)
+{
+    uint8_t *p = put_prefixes(c->p, e, reg, 0, rm, true);
+    p[0] = e.op;
+    p[1] = (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7));
+    c->p = p + 2;
+}
+
+static inline void put_rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
+{
+    uint8_t *p = put_prefixes(c->p, e, reg, m.index, m.base, false);
+    *p++ = e.op;
+    c->p = put_modrm(p, reg, m, 1);
+}
+
+/* ---- nearly all: 32 or 64 bits, an opcode of one byte. Put together in a register, REX last, and stored once ---- */
+
+static inline void put_word(struct code_buf *c, unsigned rex, uint64_t word, unsigned n)
+{
+    word = rex ? word << 8 | 0x40 | rex : word;
+    __builtin_memcpy(c->p, &word, 8);
+    c->p += n + (rex != 0);
+}
+
+/* W is the bit of 8 in the size. */
+static inline void word_rr(struct code_buf *c, unsigned size, unsigned op, unsigned reg, unsigned rm)
+{
+    put_word(c, (size & 8) | (reg & 8) >> 1 | (rm & 8) >> 3, op | 0xc000 | (reg & 7) << 11 | (rm & 7) << 8, 2);
+}
+
+static inline void word_rm(struct code_buf *c, unsigned size, unsigned op, unsigned reg, struct x64_mem m)
+{
+    unsigned rex = (size & 8) | (reg & 8) >> 1 | (m.index & 8) >> 2 | (m.base & 8) >> 3, low = m.base & 7, n = 2;
+    uint64_t word = op | (reg & 7) << 11;
+    if (m.index != NOREG || low == (NOREG & 7)) {  /* also no base at all, whose low bits are RSP's: there is a SIB byte */
+        word |= 4 << 8 | (uint64_t)((unsigned)m.scale << 6 | (m.index & 7) << 3 | (m.base == NOREG ? 5 : low)) << 16;
+        n = 3;
     } else {
-        x64_b(c, mod << 6 | r | (m.base & 7));
+        word |= low << 8;
     }
-    if (mod == 1)
-        x64_b(c, (uint8_t)d8);
-    if (mod == 2)
-        x64_d(c, (uint32_t)m.disp);
+    if (m.disp == (int8_t)m.disp && m.base != NOREG) {
+        if (m.disp || low == RBP) {
+            word |= 0x4000 | (uint64_t)(uint8_t)m.disp << (8 * n);
+            n++;
+        }
+    } else {
+        word |= (m.base == NOREG ? 0 : 0x8000) | (uint64_t)(uint32_t)m.disp << (8 * n);
+        n += 4;
+    }
+    put_word(c, rex, word, n);
+}
+_Static_assert((NOREG & 7) == RSP && !(NOREG & 8), "an absent register's bits in REX, ModRM and SIB");
+
+/* An opcode whose byte form is op and whose wider form is op + 1. */
+static inline void sized_rr(struct code_buf *c, unsigned size, unsigned op, unsigned reg, unsigned rm)
+{
+    if (likely(size >= 4))
+        word_rr(c, size, op + 1, reg, rm);
+    else
+        put_rr(c, x64_sized(op, size, 0), reg, rm);
 }
 
-static void emit_modrm_mem(struct code_buf *c, unsigned reg, struct x64_mem m) { emit_modrm_unit(c, reg, m, 1); }
-
-static unsigned high(uint8_t r) { return r == NOREG ? 0 : r; }
-
-static void rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned rm)
+static inline void sized_rm(struct code_buf *c, unsigned size, unsigned op, unsigned reg, struct x64_mem m)
 {
+    if (likely(size >= 4))
+        word_rm(c, size, op + 1, reg, m);
+    else
+        put_rm(c, x64_sized(op, size, 0), reg, m);
+}
+
+/* reg is part of the opcode, and no byte register. */
+static inline void digit_rr(struct code_buf *c, unsigned size, unsigned op, unsigned digit, unsigned rm)
+{
+    struct x64_enc e = x64_sized(op, size, 0);
+    e.byte_reg = 0;
     x64_touch(c, 1u << rm);
-    emit_head(c, e, reg, 0, rm, true);
-    x64_b(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
+    if (likely(size >= 4))
+        word_rr(c, size, op + 1, digit, rm);
+    else
+        put_rr(c, e, digit, rm);
 }
 
-static void rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
+static inline void digit_rm(struct code_buf *c, unsigned size, unsigned op, unsigned digit, struct x64_mem m)
 {
-    emit_head(c, e, reg, high(m.index), high(m.base), false);
-    emit_modrm_mem(c, reg, m);
+    struct x64_enc e = x64_sized(op, size, 0);
+    e.byte_reg = 0;
+    if (likely(size >= 4))
+        word_rm(c, size, op + 1, digit, m);
+    else
+        put_rm(c, e, digit, m);
 }
 
 void x64_rr(struct code_buf *c, struct x64_enc e, unsigned reg, unsigned r)
 {
-    x64_touch(c, 1u << reg);
-    rr(c, e, reg, r);
+    x64_touch(c, 1u << reg | 1u << r);
+    put_rr(c, e, reg, r);
 }
 
 void x64_rm(struct code_buf *c, struct x64_enc e, unsigned reg, struct x64_mem m)
 {
     x64_touch(c, 1u << reg);
-    rm(c, e, reg, m);
+    put_rm(c, e, reg, m);
 }
 
 static void emit_vex(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, unsigned index, unsigned base)
@@ -105,8 +165,8 @@ void x64_vex_rr(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, uns
 void x64_vex_rm(struct code_buf *c, struct x64_enc e, bool l, unsigned vvvv, unsigned reg, struct x64_mem m)
 {
     x64_touch(c, 1u << reg | 1u << vvvv);
-    emit_vex(c, e, l, vvvv, reg, high(m.index), high(m.base));
-    emit_modrm_mem(c, reg, m);
+    emit_vex(c, e, l, vvvv, reg, m.index, m.base);
+    c->p = put_modrm(c->p, reg, m, 1);
 }
 
 /* R, X, B and R', V' in P0 and P2. x: bit 3 of the index, or bit 4 of a register in modrm.rm. */
@@ -130,35 +190,35 @@ void x64_evex_rr(struct code_buf *c, struct x64_enc e, struct x64_evex v, unsign
 void x64_evex_rm(struct code_buf *c, struct x64_enc e, struct x64_evex v, unsigned reg, struct x64_mem m)
 {
     x64_touch(c, 1u << reg);
-    emit_evex(c, e, v, reg, high(m.index) & 8, high(m.base));
-    emit_modrm_unit(c, reg, m, v.unit);
+    emit_evex(c, e, v, reg, m.index & 8, m.base);
+    c->p = put_modrm(c->p, reg, m, v.unit);
 }
 
 void x64_mov_rr(struct code_buf *c, unsigned size, unsigned d, unsigned s)
 {
     if (d == s && size != 4)
         return;
-    x64_rr(c, x64_sized(0x88, size, 0), s, d);
+    x64_touch(c, 1u << d);
+    sized_rr(c, size, 0x88, s, d);
 }
 
-void x64_mov_rm(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m) { x64_rm(c, x64_sized(0x8a, size, 0), d, m); }
-void x64_mov_mr(struct code_buf *c, unsigned size, struct x64_mem m, unsigned s) { x64_rm(c, x64_sized(0x88, size, 0), s, m); }
-
-static void emit_imm(struct code_buf *c, unsigned size, int32_t imm)
+void x64_mov_rm(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m)
 {
-    if (size == 1) {
-        x64_b(c, (uint8_t)imm);
-    } else if (size == 2) {
-        x64_b(c, (uint8_t)imm);
-        x64_b(c, (uint8_t)(imm >> 8));
-    } else {
-        x64_d(c, (uint32_t)imm);
-    }
+    x64_touch(c, 1u << d);
+    sized_rm(c, size, 0x8a, d, m);
+}
+
+void x64_mov_mr(struct code_buf *c, unsigned size, struct x64_mem m, unsigned s) { sized_rm(c, size, 0x88, s, m); }
+
+static inline void emit_imm(struct code_buf *c, unsigned size, int32_t imm)
+{
+    __builtin_memcpy(c->p, &imm, 4);
+    c->p += MIN(size, 4u);
 }
 
 void x64_mov_mi(struct code_buf *c, unsigned size, struct x64_mem m, int32_t imm)
 {
-    rm(c, x64_sized(0xc6, size, 0), 0, m);
+    digit_rm(c, size, 0xc6, 0, m);
     emit_imm(c, size, imm);
 }
 
@@ -171,7 +231,7 @@ void x64_mov_ri(struct code_buf *c, unsigned d, uint64_t imm)
         x64_b(c, 0xb8 | (d & 7));
         x64_d(c, (uint32_t)imm);
     } else if (x64_fits32(imm)) {
-        rr(c, x64_wide(0xc7, 8, 0), 0, d);
+        word_rr(c, 8, 0xc7, 0, d);
         x64_d(c, (uint32_t)imm);
     } else {
         x64_b(c, 0x48 | (d & 8) >> 3);
@@ -195,44 +255,63 @@ void x64_mov_ri_size(struct code_buf *c, unsigned size, unsigned d, uint64_t imm
         x64_mov_ri(c, d, size == 4 ? (uint32_t)imm : imm);
         return;
     }
-    rr(c, x64_sized(0xc6, size, 0), 0, d);
+    digit_rr(c, size, 0xc6, 0, d);
     emit_imm(c, size, (int32_t)imm);
 }
 
-void x64_lea(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m) { x64_rm(c, x64_wide(0x8d, size, 0), d, m); }
+void x64_lea(struct code_buf *c, unsigned size, unsigned d, struct x64_mem m)
+{
+    x64_touch(c, 1u << d);
+    if (likely(size >= 4))
+        word_rm(c, size, 0x8d, d, m);
+    else
+        put_rm(c, x64_wide(0x8d, size, 0), d, m);
+}
 
-void x64_alu_rr(struct code_buf *c, unsigned alu, unsigned size, unsigned d, unsigned s) { x64_rr(c, x64_sized(alu << 3, size, 0), s, d); }
-void x64_alu_rm(struct code_buf *c, unsigned alu, unsigned size, unsigned d, struct x64_mem m) { x64_rm(c, x64_sized(alu << 3 | 2, size, 0), d, m); }
-void x64_alu_mr(struct code_buf *c, unsigned alu, unsigned size, struct x64_mem m, unsigned s) { x64_rm(c, x64_sized(alu << 3, size, 0), s, m); }
+void x64_alu_rr(struct code_buf *c, unsigned alu, unsigned size, unsigned d, unsigned s)
+{
+    x64_touch(c, 1u << d);
+    sized_rr(c, size, alu << 3, s, d);
+}
+
+void x64_alu_rm(struct code_buf *c, unsigned alu, unsigned size, unsigned d, struct x64_mem m)
+{
+    x64_touch(c, 1u << d);
+    sized_rm(c, size, alu << 3 | 2, d, m);
+}
+
+void x64_alu_mr(struct code_buf *c, unsigned alu, unsigned size, struct x64_mem m, unsigned s) { sized_rm(c, size, alu << 3, s, m); }
 
 void x64_alu_ri(struct code_buf *c, unsigned alu, unsigned size, unsigned d, int32_t imm)
 {
-    bool small = size > 1 && imm == (int8_t)imm;
-    rr(c, small ? x64_wide(0x83, size, 0) : x64_sized(0x80, size, 0), alu, d);
-    emit_imm(c, small ? 1 : size, imm);
+    if (size > 1 && imm == (int8_t)imm) {          /* 80 and 83 are no pair: 82 would be the byte form of the latter */
+        digit_rr(c, size, 0x82, alu, d);
+        x64_b(c, (uint8_t)imm);
+    } else {
+        digit_rr(c, size, 0x80, alu, d);
+        emit_imm(c, size, imm);
+    }
 }
 
 void x64_alu_mi(struct code_buf *c, unsigned alu, unsigned size, struct x64_mem m, int32_t imm)
 {
     bool small = size > 1 && imm == (int8_t)imm;
-    rm(c, small ? x64_wide(0x83, size, 0) : x64_sized(0x80, size, 0), alu, m);
+    digit_rm(c, size, small ? 0x82 : 0x80, alu, m);
     emit_imm(c, small ? 1 : size, imm);
 }
 
-void x64_test_rr(struct code_buf *c, unsigned size, unsigned a, unsigned b) { x64_rr(c, x64_sized(0x84, size, 0), b, a); }
-void x64_test_mr(struct code_buf *c, unsigned size, struct x64_mem m, unsigned r) { x64_rm(c, x64_sized(0x84, size, 0), r, m); }
+void x64_test_rr(struct code_buf *c, unsigned size, unsigned a, unsigned b) { sized_rr(c, size, 0x84, b, a); }
+void x64_test_mr(struct code_buf *c, unsigned size, struct x64_mem m, unsigned r) { sized_rm(c, size, 0x84, r, m); }
 
 void x64_test_ri(struct code_buf *c, unsigned size, unsigned a, int32_t imm)
 {
-    struct x64_enc e = x64_sized(0xf6, size, 0);
-    e.byte_reg = 0;                                /* /0 is no register */
-    rr(c, e, 0, a);
+    digit_rr(c, size, 0xf6, 0, a);
     emit_imm(c, size, imm);
 }
 
 void x64_test_mi(struct code_buf *c, unsigned size, struct x64_mem m, int32_t imm)
 {
-    rm(c, x64_sized(0xf6, size, 0), 0, m);
+    digit_rm(c, size, 0xf6, 0, m);
     emit_imm(c, size, imm);
 }
 
@@ -245,19 +324,8 @@ void x64_shift_ri(struct code_buf *c, unsigned sh, unsigned size, unsigned d, un
 
 void x64_shift_rcl(struct code_buf *c, unsigned sh, unsigned size, unsigned d) { x64_group_r(c, 0xd2, sh, size, d); }
 
-void x64_group_r(struct code_buf *c, unsigned op, unsigned digit, unsigned size, unsigned r)
-{
-    struct x64_enc e = x64_sized(op, size, 0);
-    e.byte_reg = 0;
-    rr(c, e, digit, r);
-}
-
-void x64_group_m(struct code_buf *c, unsigned op, unsigned digit, unsigned size, struct x64_mem m)
-{
-    struct x64_enc e = x64_sized(op, size, 0);
-    e.byte_reg = 0;
-    rm(c, e, digit, m);
-}
+void x64_group_r(struct code_buf *c, unsigned op, unsigned digit, unsigned size, unsigned r) { digit_rr(c, size, op, digit, r); }
+void x64_group_m(struct code_buf *c, unsigned op, unsigned digit, unsigned size, struct x64_mem m) { digit_rm(c, size, op, digit, m); }
 
 static struct x64_enc movx_enc(bool sign, unsigned size, unsigned from)
 {
@@ -276,7 +344,8 @@ void x64_movx_rm(struct code_buf *c, bool sign, unsigned size, unsigned from, un
 void x64_setcc(struct code_buf *c, unsigned cc, unsigned d)
 {
     struct x64_enc e = {.map = 1, .op = 0x90 | cc, .byte_rm = 1};
-    rr(c, e, 0, d);
+    x64_touch(c, 1u << d);
+    put_rr(c, e, 0, d);
 }
 
 void x64_push(struct code_buf *c, unsigned r)
@@ -299,8 +368,8 @@ void x64_nops(struct code_buf *c, unsigned bytes)
         { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 }, { 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 } };
     while (bytes) {
         unsigned n = MIN(bytes, 9u);
-        for (unsigned i = 0; i < n; i++)
-            x64_b(c, nop[n - 1][i]);
+        __builtin_memcpy(c->p, nop[n - 1], 9);
+        c->p += n;
         bytes -= n;
     }
 }
@@ -346,17 +415,11 @@ uint8_t *x64_jcc(struct code_buf *c, unsigned cc)
     return rel32(c);
 }
 
-static void rel_to(struct code_buf *c, uint8_t *at, const uint8_t *target)
-{
-    if (c->p <= c->end)
-        x64_set_rel32(at, target);
-}
-
-void x64_jmp_to(struct code_buf *c, const uint8_t *target) { rel_to(c, x64_jmp(c), target); }
-void x64_jcc_to(struct code_buf *c, unsigned cc, const uint8_t *target) { rel_to(c, x64_jcc(c, cc), target); }
+void x64_jmp_to(struct code_buf *c, const uint8_t *target) { x64_set_rel32(x64_jmp(c), target); }
+void x64_jcc_to(struct code_buf *c, unsigned cc, const uint8_t *target) { x64_set_rel32(x64_jcc(c, cc), target); }
 
 void x64_call_to(struct code_buf *c, const uint8_t *target)
 {
     x64_b(c, 0xe8);
-    rel_to(c, rel32(c), target);
+    x64_set_rel32(rel32(c), target);
 }

@@ -6,7 +6,8 @@
 #define BACKEND_X64_ASM_H
 #include "tcg/backend.h"
 
-enum x64_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NOREG = 0xff };
+/* NOREG's bits are what an address without an index has in its SIB byte (100) and in REX (0). */
+enum x64_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NOREG = 0xf4 };
 
 struct x64_mem { uint8_t base, index, scale; int32_t disp; };        /* NOREG: absent */
 static inline struct x64_mem x64_at(uint8_t base, int32_t disp) { return (struct x64_mem){base, NOREG, 0, disp}; }
@@ -14,19 +15,26 @@ static inline struct x64_mem x64_at(uint8_t base, int32_t disp) { return (struct
 enum { X64_ADD, X64_OR, X64_ADC, X64_SBB, X64_AND, X64_SUB, X64_XOR, X64_CMP };    /* /digit of the ALU group */
 enum { X64_ROL, X64_ROR, X64_RCL, X64_RCR, X64_SHL, X64_SHR, X64_SAR = 7 };         /* /digit of the shift group */
 
-static inline void x64_b(struct code_buf *c, unsigned v)
+/* Nothing here asks whether there is room: who emits sees to it, a few instructions at a time (x64_room). Up to 8 bytes behind p are overwritten. */
+static inline void x64_b(struct code_buf *c, unsigned v) { *c->p++ = (uint8_t)v; }
+static inline void x64_d(struct code_buf *c, uint32_t v)
 {
-    if (c->p < c->end)
-        *c->p = (uint8_t)v;
-    c->p++;
+    __builtin_memcpy(c->p, &v, 4);
+    c->p += 4;
 }
+static inline void x64_q(struct code_buf *c, uint64_t v)
+{
+    __builtin_memcpy(c->p, &v, 8);
+    c->p += 8;
+}
+/* For what one IR insn, or one piece of code out of line, becomes. */
+#define X64_ROOM 16384
+static inline bool x64_room(const struct code_buf *c) { return c->end - c->p >= X64_ROOM; }
 static inline void x64_touch(struct code_buf *c, unsigned regs)
 {
     c->touched |= (uint16_t)regs;
     c->same &= (uint16_t)~regs;
 }
-void x64_d(struct code_buf *c, uint32_t v);
-void x64_q(struct code_buf *c, uint64_t v);
 
 /* [66] [F2/F3] REX map opcode modrm. prefix 0/0x66/0xf2/0xf3; map 0..3; size 1 demands low-byte registers (REX for spl..dil). */
 struct x64_enc { uint8_t prefix, prefix66, w, map, op, byte_reg, byte_rm; };
@@ -97,10 +105,6 @@ static inline void x64_set_rel32(uint8_t *at, const uint8_t *target)
     int32_t v = (int32_t)(target - (at + 4));
     __atomic_store_n((int32_t *)at, v, __ATOMIC_RELEASE);
 }
-static inline void x64_patch_here(struct code_buf *c, uint8_t *at)
-{
-    if (c->p <= c->end)
-        x64_set_rel32(at, c->p);
-}
+static inline void x64_patch_here(struct code_buf *c, uint8_t *at) { x64_set_rel32(at, c->p); }
 static inline bool x64_fits32(uint64_t v) { return (int64_t)v == (int32_t)v; }
 #endif

@@ -37,10 +37,10 @@ static void touch(struct x64_ctx *x, ir_ref r, unsigned k)
 
 static void find_last_uses(struct x64_ctx *x)
 {
-    for (unsigned k = 0; k < x->ir->n; k++) {
+    for (unsigned k = 0; k < x->ir->n && x->ir->n_temps; k++) {
         const struct ir_insn *in = &x->ir->insn[k];
         touch(x, in->d, k), touch(x, in->e, k), touch(x, in->a, k), touch(x, in->b, k), touch(x, in->c, k);
-        touch(x, in->base, k), touch(x, in->index, k), touch(x, in->seg, k);
+        touch(x, in->base, k), touch(x, in->index, k);
     }
 }
 
@@ -71,18 +71,25 @@ void x64_emit_insn(struct x64_ctx *x, uint32_t k)
 {
     x->k = k;
     x->in = &x->ir->insn[k];
-    x64_choose_order(x);
-    x64_fl_before(x);
+    if (unlikely(!x64_room(x->c)))
+        return;
+    if (unlikely(x->t->random))
+        x64_choose_order(x);
+    if (x->fs == FS_RECIPE)
+        x64_fl_before(x);
     lower_of(x->in->op)(x);
-    x64_fl_after(x);
-    x64_free_dead(x);
+    if (x->has_recipe)
+        x64_fl_after(x);
+    x->locked = 0;
+    if (x->owner_valid[RAX] | x->owner_valid[R10] | x->owner_valid[R11] || x->slots_used)
+        x64_free_dead(x);
 }
 
 static void emit_body(struct x64_ctx *x)
 {
     for (unsigned k = 0; k < x->ir->n; k++)
         x64_emit_insn(x, k);
-    for (unsigned i = 0; i < x->n_ool; i++) {
+    for (unsigned i = 0; i < x->n_ool && x64_room(x->c); i++) {
         x->in = x->ool[i].in;
         x->ool[i].emit(x, &x->ool[i]);
     }
@@ -166,17 +173,17 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x->tb = tb;
     x->s = &x64_stubs;
     x->counting = wants_density(tb) || t->counting;
-    if (x->c->p + 65536 > x->c->end)
+    if (x->c->end - x->c->p < 2 * X64_ROOM)
         return -ENOSPC;
-    while ((uintptr_t)x->c->p & 15)
-        x64_b(x->c, 0xcc);
+    x->c->p += -((uintptr_t)x->c->p + CODE_HEADER) & 15;
+    x64_q(x->c, (uint64_t)(uintptr_t)tb);
     x->start = x->c->p;
     x->places.n = 0;
     x->c->places = ir->movable && !x->counting ? &x->places : NULL;
     memset(x->owner_valid, 0, sizeof x->owner_valid);
     memset(x->loc_reg, NOREG, ir->n_temps);
     memset(x->loc_slot, -1, ir->n_temps);
-    memset(x->label_at, 0, sizeof x->label_at);
+    memset(x->label_at, 0, sizeof x->label_at[0] * ir->n_labels);
     x->slots_used = 0;
     x64_choose_order(x);
     x->locked = 0;
@@ -209,7 +216,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
         x64_trial_count(x);
     x64_loop_gate(x);
     emit_body(x);
-    if (x->overflow || x->c->p > x->c->end) {
+    if (x->overflow || !x64_room(x->c)) {
         x64_rewind(x->c, x->start);
         drop_counts(x);
         x->c->places = NULL;

@@ -8,8 +8,7 @@
 static void to_label(struct x64_ctx *x, uint8_t *at, uint32_t label)
 {
     if (x->label_at[label]) {
-        if (x->c->p <= x->c->end)
-            x64_set_rel32(at, x->label_at[label]);
+        x64_set_rel32(at, x->label_at[label]);
     } else if (x->n_label_fix < ARRAY_SIZE(x->label_fix)) {
         x->label_fix[x->n_label_fix].at = at;
         x->label_fix[x->n_label_fix++].label = label;
@@ -28,7 +27,7 @@ static void emit_label(struct x64_ctx *x)
     x->fpu_known = x->fpu_known && !x->fpu_dropped && x->ir->uses_fpu;
     x->label_at[label] = x->c->p;
     for (unsigned i = 0; i < x->n_label_fix; i++)
-        if (x->label_fix[i].label == label && x->c->p <= x->c->end)
+        if (x->label_fix[i].label == label)
             x64_set_rel32(x->label_fix[i].at, x->c->p);
 }
 
@@ -104,7 +103,15 @@ static void align_link(struct code_buf *c, unsigned opcode)
         x64_nops(c, 16 - off);
 }
 
-/* The part of an exit from its body to its stub. */
+/* The stub finds the block's beginning from its return address; nothing here is another in a copy of the block. */
+static void leave_by(struct x64_ctx *x, const struct tb_exit *e, const uint8_t *stub)
+{
+    const unsigned len = 10;                       /* of the two instructions */
+    x64_mov_ri(x->c, RAX, (uint32_t)(x->c->p + len - x->start) << 8 | e->n);
+    x64_call_to(x->c, stub);
+}
+
+/* The part of an exit from its body on. */
 static void exit_body(struct x64_ctx *x, struct tb_exit *e)
 {
     struct code_buf *c = x->c;
@@ -138,22 +145,18 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
     e->link = (uint32_t)(link - x->start);
     e->stub = (uint32_t)(c->p - x->start);
     x64_patch_here(c, link);
-    x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
-    x64_mov_ri(c, RAX, e->n);
-    x64_jmp_to(c, x->s->exit_site);
+    leave_by(x, e, x->s->exit_site);
     if (stale) {
         x64_patch_here(c, stale);
         if (late) {
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
-        x64_mov_ri(c, RAX, e->n);
         if (x->ir->movable)
             x64_mov_ri_place(c, R11, to, PLACE_PC);
         else
             x64_mov_ri(c, R11, to);
-        x64_jmp_to(c, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale[tcg_half(x->t, x->tb->key.mode, to)]);
+        leave_by(x, e, x->tb->key.cs_base ? x->s->exit_site : x->s->exit_stale[tcg_half(x->t, x->tb->key.mode, to)]);
     }
     if (pend) {
         x64_patch_here(c, pend);
@@ -161,9 +164,7 @@ static void exit_body(struct x64_ctx *x, struct tb_exit *e)
             x64_recipe_code(x, &x->recipe[e->recipe - 1]);
             x64_spill_code(c, ENV_AT(flags));
         }
-        x64_mov_ri_place(c, R10, (uint64_t)(uintptr_t)x->tb, PLACE_BLOCK);
-        x64_mov_ri(c, RAX, e->n);
-        x64_jmp_to(c, x->s->exit_poll);
+        leave_by(x, e, x->s->exit_poll);
     }
 }
 
@@ -296,7 +297,7 @@ static void jump_cache(struct x64_ctx *x)
     if (x->in->op == IR_jmpc) {
         struct x64_ool *o = x64_ool(x, jmpc_miss);
         *o = (struct x64_ool){.emit = jmpc_miss, .from = miss, .after = polled, .resume = c->p, .in = x->in};
-    } else if (c->p <= c->end) {
+    } else {
         x64_set_rel32(miss, x->s->exit_jmpi);
         x64_set_rel32(polled, x->s->exit_jmpi);
     }

@@ -159,13 +159,13 @@ static bool counts(const struct ir_insn *in) { return (in->op == IR_inc || in->o
 
 void x64_fl_before(struct x64_ctx *x)
 {
-    if (x->fs == FS_RECIPE && writes_recipe(x) && x64_fl_wanted_before(x) && !(counts(x->in) && carry_in_mem(x)))
+    if (writes_recipe(x) && x64_fl_wanted_before(x) && !(counts(x->in) && carry_in_mem(x)))
         x64_fl_to_mem(x);
 }
 
 void x64_fl_after(struct x64_ctx *x)
 {
-    if (x->has_recipe && x->fl_fresh != x->k + 1 && writes_recipe(x)) {
+    if (x->fl_fresh != x->k + 1 && writes_recipe(x)) {
         x->has_recipe = false;
         x->fs &= ~FS_RECIPE;
     }

@@ -36,9 +36,11 @@ int x64_move(struct tcg *t, const struct tb *from, struct tb *to)
 {
     struct code_buf *c = &t->buf;
     const uint8_t *old = from->code - c->rx_delta;
-    uint8_t *p = c->p + (((uintptr_t)old - (uintptr_t)c->p) & 63);
+    uint8_t *p = c->p + CODE_HEADER;
+    p += ((uintptr_t)old - (uintptr_t)p) & 63;
     if (p + from->code_size + 65536 > c->end)
         return -ENOSPC;
+    *(struct tb **)(p - CODE_HEADER) = to;
     copy_bytes(p, old, from->code_size);
     c->p = p + from->code_size;
     to->code = p + c->rx_delta;
@@ -47,8 +49,7 @@ int x64_move(struct tcg *t, const struct tb *from, struct tb *to)
         uint8_t *at = p + from->places[i] / PLACE_KINDS;
         switch (from->places[i] % PLACE_KINDS) {
         case PLACE_REL32: *(int32_t *)at -= (int32_t)(p - old); break;
-        case PLACE_PC: *(uint64_t *)at += to->key.pc - from->key.pc; break;
-        default: *(uint64_t *)at = (uint64_t)(uintptr_t)to;
+        default: *(uint64_t *)at += to->key.pc - from->key.pc;
         }
     }
     for (unsigned n = 0; n < to->n_exits; n++) {
@@ -59,7 +60,7 @@ int x64_move(struct tcg *t, const struct tb *from, struct tb *to)
     return 0;
 }
 
-/* b has places: byte for byte, but for distances to stubs, which lead to the same ones, and the blocks' own addresses. */
+/* b has places: byte for byte, but for distances to stubs, which lead to the same ones. */
 bool x64_same(struct tcg *t, const struct tb *a, const struct tb *b)
 {
     const uint8_t *pa = a->code - t->buf.rx_delta, *pb = b->code - t->buf.rx_delta;
@@ -77,13 +78,8 @@ bool x64_same(struct tcg *t, const struct tb *a, const struct tb *b)
                 return false;
             off += 3;
             break;
-        case PLACE_PC:
-            if (*(const uint64_t *)(pa + off) != *(const uint64_t *)(pb + off))
-                return false;
-            off += 7;
-            break;
         default:
-            if (*(const uint64_t *)(pa + off) != (uint64_t)(uintptr_t)a || *(const uint64_t *)(pb + off) != (uint64_t)(uintptr_t)b)
+            if (*(const uint64_t *)(pa + off) != *(const uint64_t *)(pb + off))
                 return false;
             off += 7;
         }

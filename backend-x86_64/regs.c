@@ -199,7 +199,6 @@ void x64_dest_done(struct x64_ctx *x, ir_ref d, unsigned reg, unsigned size)
 
 void x64_free_dead(struct x64_ctx *x)
 {
-    x->locked = 0;
     for (unsigned i = 0; i < X64_N_SCRATCH; i++) {
         unsigned r = x->order[i];
         if (x->owner_valid[r] && x->last_use[x->owner[r]] <= x->k)

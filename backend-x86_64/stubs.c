@@ -94,17 +94,27 @@ static void emit_x87_hide(struct code_buf *c)
     }
 }
 
+/* Exit number AL of a block has called, from EAX >> 8 bytes behind the block's beginning. */
+static void note_caller(struct code_buf *c)
+{
+    x64_pop(c, R10);
+    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    x64_shift_ri(c, X64_SHR, 4, RAX, 8);
+    x64_alu_rr(c, X64_SUB, 8, R10, RAX);
+    x64_mov_rm(c, 8, R10, x64_at(R10, -CODE_HEADER));
+    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
+}
+
 /*
  * An exit whose link was made for another mapping of code: most often that of another address space that runs the same block (processes of one
- * program). The jump cache may know where it goes in this one; else the link is made anew. r10 = tb, eax = exit number, r11 = target.
+ * program). The jump cache may know where it goes in this one; else the link is made anew. r11 = target.
  */
 static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s, unsigned half)
 {
     struct x64_mem salt = ENV_AT(salt);
     salt.disp += half ? 8 : 0;
     s->exit_stale[half] = c->p;
-    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
-    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    note_caller(c);
     x64_mov_rm(c, 8, RAX, salt);
     struct x64_mem code = x64_jump_cache(c);
     uint8_t *miss = x64_jcc(c, CC_NE);
@@ -116,15 +126,13 @@ static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s, unsigned ha
 static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg_frontend *fe)
 {
     struct x64_mem pc = x64_at(RSP, (int32_t)(TCG_CPU_OFFSET + fe->pc_offset));
-    s->exit_site = c->p;                           /* r10 = tb, eax = exit number */
-    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
-    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    s->exit_site = c->p;
+    note_caller(c);
     emit_exit(c, s, TCG_EXIT_SITE);
     emit_exit_stale(c, s, 0);
     emit_exit_stale(c, s, 1);
     s->exit_poll = c->p;
-    x64_mov_mr(c, 8, ENV_AT(exit_info), R10);
-    x64_mov_mr(c, 8, ENV_AT(saved_misc), RAX);
+    note_caller(c);
     emit_exit(c, s, TCG_EXIT_POLL);
     s->exit_jmpi = c->p;                           /* r11 = guest pc */
     x64_mov_mr(c, 8, pc, R11);
@@ -329,6 +337,8 @@ int x64_init(struct tcg *t, const struct tcg_frontend *fe)
     struct x64_stubs *s = &x64_stubs;
     if (!__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("avx2"))
         return -ENOTSUP;
+    if (!x64_room(c))
+        return -ENOSPC;
     the_fe = fe;
     contract_init(fe);
     emit_enter_leave(c, s);
@@ -336,8 +346,6 @@ int x64_init(struct tcg *t, const struct tcg_frontend *fe)
     s->call_regs = emit_call_stub(c, false);
     s->call_c = emit_call_stub(c, true);
     emit_memory_stubs(c, s);
-    if (c->p > c->end)
-        return -ENOSPC;
     x64_trap_init(t);
     enter_fn = (unsigned (*)(struct tcg_env *, void *))(uintptr_t)(s->enter + c->rx_delta);
     return 0;

@@ -157,7 +157,7 @@ struct x64_ctx {
 };
 
 /* ---- where values are: regs.c ---- */
-void x64_choose_order(struct x64_ctx *);                              /* each insn: which scratch registers it takes first */
+void x64_choose_order(struct x64_ctx *);                              /* which scratch registers an insn takes first */
 struct x64_val { uint8_t kind; uint8_t reg; struct x64_mem mem; int64_t imm; };
 enum { V_REG, V_MEM, V_IMM };
 struct x64_val x64_val(struct x64_ctx *, ir_ref);                     /* in place: nothing emitted */
@@ -169,7 +169,7 @@ void x64_bind(struct x64_ctx *, ir_ref temp, unsigned reg);            /* the te
 unsigned x64_dest(struct x64_ctx *, ir_ref d, ir_ref reuse);           /* register to compute d in; for a memory global a scratch: x64_dest_done stores it */
 void x64_dest_done(struct x64_ctx *, ir_ref d, unsigned reg, unsigned size);
 void x64_load(struct x64_ctx *, unsigned size, unsigned reg, ir_ref);  /* mov reg, value (size 1, 2: whole 32 bits may be read) */
-void x64_free_dead(struct x64_ctx *);                                  /* after an insn: temps whose last use it was */
+void x64_free_dead(struct x64_ctx *);                                  /* after an insn, if there are any temps: those whose last use it was */
 struct x64_mem x64_global_mem(struct x64_ctx *, ir_ref);
 bool x64_ref_is(struct x64_ctx *, ir_ref, unsigned reg);
 
@@ -184,8 +184,8 @@ void x64_reload_code(struct code_buf *, struct x64_mem from);
 bool x64_fl_wanted_before(const struct x64_ctx *);  /* before this insn, the value is wanted after EFLAGS goes */
 void x64_point(struct x64_ctx *, const uint8_t *host, unsigned fl);
 void x64_point_at(struct x64_ctx *, const uint8_t *host, unsigned fl, unsigned recipe);
-void x64_fl_before(struct x64_ctx *);               /* each insn: a recipe whose registers it writes must be used up now */
-void x64_fl_after(struct x64_ctx *);
+void x64_fl_before(struct x64_ctx *);               /* each insn, with FS_RECIPE: one whose registers it writes must be used up now */
+void x64_fl_after(struct x64_ctx *);                /* ... with has_recipe */
 bool x64_recipe_wants_carry(const struct tb_recipe *);                  /* it is good while env->flags has the value's CF */
 void x64_recipe_code(struct x64_ctx *, const struct tb_recipe *);     /* EFLAGS = its flags; uses rax */
 static inline unsigned x64_fl_where(const struct x64_ctx *x) { return x->fs & FS_MEM ? TBF_MEM : x->fs & FS_RECIPE ? TBF_RECIPE : TBF_HOST; }

@@ -3,7 +3,7 @@
  * status: more bytes needed, no such instruction (#UD), longer than 15 bytes (#GP). No side effects; features, CPL and control registers
  * are not looked at: the generator gates on them.
  *
- * The row is found by lists[prefix kind][map][opcode][modrm.reg], which hold only the few rows that differ in prefix, form, W or L.
+ * The row is found by x86_lists (decode_rows.c), which have only the few rows that differ in prefix, form, W or L.
  * Conventions: string operands are OK_MEM with reg = RSI or RDI and sel = segment; insn->mem then has the source's segment only.
  * XLAT has base RBX and no index (AL is added by the generator). SDM vol. 2 ch. 2, appendix A.
  */
@@ -11,74 +11,18 @@
 #include "x86/cpu.h"
 #include <string.h>
 
-struct dec { struct x86_insn *i; const uint8_t *p; unsigned pos, n; bool over, b, x, r, w, r2, v2, fixed_mod; uint8_t mandatory; };   /* r2, v2: EVEX.R', V' */
+/* r2, v2: EVEX.R', V'; look: enum x86_look of the row; mandatory: the prefix that is part of the opcode, as in struct x86_want */
+struct dec { struct x86_insn *i; const uint8_t *p; unsigned pos, n; bool over, b, x, r, w, r2, v2, fixed_mod; uint8_t mandatory, look; };
 
-/* What a row wants of an instruction, in a form that is quick to compare. */
-struct want {
-    uint16_t row;
-    uint16_t form;          /* bit set: 1 mode 64, 2 other modes, 4 register, 8 memory, 16 L0, 32 L1, 64 W0, 128 W1, 256 L2 */
-    uint8_t pfx;            /* bit set of mandatory-prefix codes: 1 none, 2 66, 4 F2, 8 F3 */
-    int8_t rm;
-    bool w_ignored32;       /* W chooses a GPR size, and is ignored outside 64-bit mode */
-};
-struct list { uint16_t first; uint8_t n; };
-
-static struct want *wants;
-static struct want want_pool[16384];
-enum { LEGACY, VEX, EVEX, PREFIX_KINDS };
-static struct list lists[PREFIX_KINDS][4][256][8];
-static uint8_t has_modrm[PREFIX_KINDS][4][256];
 struct sized { uint16_t by2, by4, by8; bool addr; };
 static struct sized sized[X86I_COUNT];
-static uint8_t has_sized[X86I_COUNT];
-
-static uint8_t pfx_set(uint8_t p)
-{
-    return p == ANY ? 15 : p == NP66 ? 3 : p == P66 ? 2 : p == PF2 ? 4 : p == PF3 ? 8 : 1;
-}
-
-static bool row_has_field(const struct x86_row *r, unsigned field)
-{
-    for (unsigned k = 0; k < 4; k++)
-        if (r->opnd[k] && x86_letters[r->opnd[k]].field == field)
-            return true;
-    return false;
-}
-
-static bool row_w_is_gpr(const struct x86_row *r)
-{
-    for (unsigned k = 0; k < 4; k++)
-        if (r->opnd[k] && x86_letters[r->opnd[k]].rsize == LS_Y)
-            return true;
-    return false;
-}
-
-static unsigned prefix_kind(const struct x86_row *r) { return r->attr & X86_F_EVEX ? EVEX : r->attr & X86_F_VEX ? VEX : LEGACY; }
-
-static struct want want_of(unsigned n)
-{
-    const struct x86_row *r = &x86_rows[n];
-    uint32_t a = r->attr;
-    uint16_t f = 511;
-    f &= a & X86_F_I64 ? ~1 : 511;
-    f &= a & X86_F_ONLY64 ? ~2 : 511;
-    f &= a & X86_F_NOMEM ? ~8 : 511;
-    f &= a & X86_F_NOREG ? ~4 : 511;
-    f &= a & X86_F_VEXL0 ? ~(32 | 256) : 511;
-    f &= a & X86_F_VEXL1 ? ~(16 | 256) : 511;
-    f &= a & X86_F_L2 ? ~(16 | 32) : 511;
-    f &= a & X86_F_NOL0 ? ~16 : 511;
-    f &= r->w == 0 ? ~128 : r->w == 1 ? ~64 : 511;
-    return (struct want){ (uint16_t)n, f, pfx_set(r->prefix), r->rm, row_w_is_gpr(r) };
-}
 
 static void set_sized(unsigned m, unsigned by2, unsigned by4, unsigned by8, bool addr)
 {
-    has_sized[m] = 1;
     sized[m] = (struct sized){ (uint16_t)by2, (uint16_t)by4, (uint16_t)by8, addr };
 }
 
-static void init_sized(void)
+__attribute__((constructor)) static void init_sized(void)
 {
     set_sized(X86I_cwde, X86I_cbw, X86I_cwde, X86I_cdqe, false);
     set_sized(X86I_cdq, X86I_cwd, X86I_cdq, X86I_cqo, false);
@@ -98,35 +42,6 @@ static void init_sized(void)
     set_sized(X86I_retf, X86I_retf, X86I_retf, X86I_retfq, false);
     set_sized(X86I_sysret, X86I_sysret, X86I_sysret, X86I_sysretq, false);
     set_sized(X86I_sysexit, X86I_sysexit, X86I_sysexit, X86I_sysexitq, false);
-}
-
-__attribute__((constructor)) static void rows_init(void)
-{
-    static uint16_t next[PREFIX_KINDS][4][256][8];
-    unsigned total = 0;
-    for (unsigned n = 0; n < x86_n_rows; n++) {
-        const struct x86_row *r = &x86_rows[n];
-        unsigned vex = prefix_kind(r);
-        for (unsigned e = 0; e < 8; e++)
-            if (r->ext < 0 || r->ext == (int)e)
-                lists[vex][r->map][r->opcode][e].n++;
-        if (r->map >= 2 || (vex && r->opcode != 0x77) || r->ext >= 0 || row_has_field(r, LF_RM) || row_has_field(r, LF_REG))
-            has_modrm[vex][r->map][r->opcode] = 1;
-    }
-    struct list *l = &lists[0][0][0][0];
-    for (unsigned k = 0; k < PREFIX_KINDS * 4 * 256 * 8; k++) {
-        l[k].first = (uint16_t)total;
-        (&next[0][0][0][0])[k] = (uint16_t)total;
-        total += l[k].n;
-    }
-    wants = want_pool;
-    for (unsigned n = 0; n < x86_n_rows && total <= sizeof(want_pool) / sizeof(want_pool[0]); n++) {
-        const struct x86_row *r = &x86_rows[n];
-        for (unsigned e = 0; e < 8; e++)
-            if (r->ext < 0 || r->ext == (int)e)
-                want_pool[next[prefix_kind(r)][r->map][r->opcode][e]++] = want_of(n);
-    }
-    init_sized();
 }
 
 static inline uint8_t get8(struct dec *d)
@@ -175,8 +90,8 @@ static uint8_t get_prefixes(struct dec *d)
         case 0x66: i->p66 = true; break;
         case 0x67: i->p67 = true; break;
         case 0xf0: i->lock = true; break;
-        case 0xf2: i->repne = true; d->mandatory = PF2; break;
-        case 0xf3: i->rep = true; d->mandatory = PF3; break;
+        case 0xf2: i->repne = true; d->mandatory = PFX_F2; break;
+        case 0xf3: i->rep = true; d->mandatory = PFX_F3; break;
         default: return c;
         }
         i->rex = 0;
@@ -201,7 +116,7 @@ static void fix_segment64(struct dec *d)
 /* After C4 or C5. false: #UD. */
 static bool get_vex(struct dec *d, uint8_t c)
 {
-    static const uint8_t pp[4] = { 0, P66, PF3, PF2 };
+    static const uint8_t pp[4] = { PFX_NONE, PFX_66, PFX_F3, PFX_F2 };
     struct x86_insn *i = d->i;
     bool bad = i->p66 || i->rep || i->repne || i->lock || i->rex;
     uint8_t v = get8(d), u = v;
@@ -229,7 +144,7 @@ static bool get_vex(struct dec *d, uint8_t c)
 /* After 62. false: #UD. Outside 64-bit mode the register bits beyond 7 say nothing, as in VEX, but V' must not be there. */
 static bool get_evex(struct dec *d)
 {
-    static const uint8_t pp[4] = { 0, P66, PF3, PF2 };
+    static const uint8_t pp[4] = { PFX_NONE, PFX_66, PFX_F3, PFX_F2 };
     struct x86_insn *i = d->i;
     bool bad = i->p66 || i->rep || i->repne || i->lock || i->rex, wide = i->mode == X86_M64;
     uint8_t u = get8(d), v = get8(d), t = get8(d);
@@ -276,8 +191,8 @@ static bool get_opcode(struct dec *d)
             c = get8(d);
         }
     }
-    if (!d->mandatory && i->p66)
-        d->mandatory = P66;
+    if (d->mandatory == PFX_NONE && i->p66)
+        d->mandatory = PFX_66;
     i->opcode = c;
     return true;
 }
@@ -289,18 +204,29 @@ static unsigned length_form(const struct x86_insn *i)
     return i->evex_b && i->modrm >= 0xc0 ? 256 : form[i->vex_l];
 }
 
+/* Also looks at the byte behind the opcode when it is a modrm. NULL: there is none, or the bytes have run out. */
 static const struct x86_row *find_row(struct dec *d)
 {
     struct x86_insn *i = d->i;
     unsigned op = i->opcode == 0x90 && i->map == 0 && d->b ? 0x91 : i->opcode;      /* 90 with REX.B exchanges; only without it is it NOP */
-    const struct list *l = &lists[i->vex + i->evex][i->map][op][i->has_modrm ? (i->modrm >> 3) & 7 : 0];
-    unsigned pfx = pfx_set(d->mandatory);
-    unsigned base = (i->mode == X86_M64 ? 1u : 2u) | (i->has_modrm ? ((i->modrm >= 0xc0 || d->fixed_mod) ? 4u : 8u) : 0) | length_form(i);
-    for (unsigned k = 0; k < l->n; k++) {
-        const struct want *w = &wants[l->first + k];
-        unsigned need = base | (d->w && !(w->w_ignored32 && i->mode != X86_M64) ? 128u : 64u);
-        if ((w->form & need) == need && (w->pfx & pfx) && (w->rm < 0 || w->rm == (i->modrm & 7)))
+    const struct x86_list *l = x86_lists[i->vex + i->evex][i->map][op];
+    unsigned base = i->mode == X86_M64 ? 1u : 2u;
+    if (l->has_modrm) {
+        i->has_modrm = true;
+        i->modrm = get8(d);
+        if (d->over)
+            return NULL;
+        d->fixed_mod = i->map == 1 && !i->vex && op >= 0x20 && op <= 0x23;
+        base |= i->modrm >= 0xc0 || d->fixed_mod ? 4u : 8u;
+        l += (i->modrm >> 3) & 7;
+    }
+    base |= i->vex ? length_form(i) : 16;
+    for (const struct x86_want *w = &x86_wants[l->first], *end = w + l->n; w < end; w++) {
+        unsigned need = base | (d->w && !(w->look & LOOK_W_GPR && i->mode != X86_M64) ? 128u : 64u);
+        if ((w->form & need) == need && (w->pfx & d->mandatory) && (w->rm < 0 || w->rm == (i->modrm & 7))) {
+            d->look = w->look;
             return &x86_rows[w->row];
+        }
     }
     return NULL;
 }
@@ -316,17 +242,16 @@ static void set_sizes(struct dec *d)
     } else {
         i->opsize = (i->mode == X86_M32) != i->p66 ? 4 : 2;
         i->addrsize = (i->mode == X86_M32) != i->p67 ? 4 : 2;
-        d->w = i->vex ? d->w && !row_w_is_gpr(i->row) : false;
+        d->w = i->vex ? d->w && !(d->look & LOOK_W_GPR) : false;
         i->vex_w = i->vex && d->w;
     }
 }
 
-static unsigned size_of(const struct dec *d, unsigned s)
+static unsigned odd_size(const struct dec *d, unsigned s)
 {
     const struct x86_insn *i = d->i;
     unsigned x = i->evex_b && i->modrm >= 0xc0 ? 64 : 16u << i->vex_l;
     switch (s) {
-    case LS_V: return i->opsize;
     case LS_Z: return i->opsize == 8 ? 4 : i->opsize;
     case LS_Y: return d->w ? 8 : 4;
     case LS_R: return i->mode == X86_M64 ? 8 : 4;
@@ -342,6 +267,8 @@ static unsigned size_of(const struct dec *d, unsigned s)
     default: return s;
     }
 }
+
+static inline unsigned size_of(const struct dec *d, unsigned s) { return s < LS_V ? s : s == LS_V ? d->i->opsize : odd_size(d, s); }
 
 static void mem16(struct dec *d)
 {
@@ -390,9 +317,7 @@ static void mem32(struct dec *d, bool vsib)
 static bool get_mem(struct dec *d)
 {
     struct x86_insn *i = d->i;
-    bool vsib = false;
-    for (unsigned k = 0; k < 4; k++)
-        vsib |= x86_letters[i->row->opnd[k]].kind == LK_VSIB;
+    bool vsib = d->look & LOOK_VSIB;
     if (i->addrsize == 2) {
         if (vsib)
             return false;
@@ -407,7 +332,7 @@ static bool get_mem(struct dec *d)
     return true;
 }
 
-static void reg_operand(struct dec *d, struct x86_operand *o, unsigned kind, unsigned reg, bool rm)
+static inline void reg_operand(struct dec *d, struct x86_operand *o, unsigned kind, unsigned reg, bool rm)
 {
     o->kind = kind != LK_X ? (uint8_t)kind : o->size == 64 ? OK_ZMM : o->size == 32 ? OK_YMM : OK_XMM;
     o->reg = (uint8_t)reg;
@@ -453,24 +378,11 @@ static void implied_mem(struct dec *d, struct x86_operand *o, const struct x86_l
 
 static bool is_vector(unsigned kind) { return kind == LK_X || kind == OK_XMM || kind == OK_YMM; }
 
-static bool get_operand(struct dec *d, struct x86_operand *o, unsigned letter)
+static void rare_operand(struct dec *d, struct x86_operand *o, const struct x86_letter_info *l)
 {
-    const struct x86_letter_info *l = &x86_letters[letter];
     struct x86_insn *i = d->i;
-    o->size = (uint16_t)size_of(d, l->rsize);
     switch (l->field) {
-    case LF_RM:
-        if (i->modrm < 0xc0 && !d->fixed_mod) {
-            o->kind = OK_MEM;
-            o->size = (uint16_t)(i->evex_b ? 1u << ((i->row->attr >> X86_F_LANE_SHIFT) & 3) : size_of(d, l->msize));
-            o->sel = i->mem.seg;
-            if (i->evex && i->modrm >> 6 == 1)       /* a displacement of one byte counts units */
-                i->mem.disp *= x86_disp_unit(i->row, o->size);
-        } else {
-            reg_operand(d, o, l->kind, (i->modrm & 7) | (d->b ? 8 : 0) | (i->evex && d->x && is_vector(l->kind) ? 16 : 0), true);
-        }
-        break;
-    case LF_REG: reg_operand(d, o, l->kind, ((i->modrm >> 3) & 7) | (d->r ? 8 : 0) | (d->r2 ? 16 : 0), false); break;
+    case LF_IMM: case LF_IMMS: case LF_REL: imm_operand(d, o, l); break;
     case LF_VVVV: reg_operand(d, o, l->kind, i->mode == X86_M64 ? i->vex_v : i->vex_v & 7, false); break;
     case LF_OPCODE: reg_operand(d, o, l->kind, (i->opcode & 7) | (d->b ? 8 : 0), false); break;
     case LF_FIXED:
@@ -490,10 +402,35 @@ static bool get_operand(struct dec *d, struct x86_operand *o, unsigned letter)
         o->imm = get_le(d, i->opsize);
         o->sel = (uint16_t)get_le(d, 2);
         break;
-    case LF_IMM: case LF_IMMS: case LF_REL: imm_operand(d, o, l); break;
     default: implied_mem(d, o, l); break;
     }
-    return true;
+}
+
+static inline void get_operand(struct dec *d, struct x86_operand *o, unsigned letter)
+{
+    const struct x86_letter_info *l = &x86_letters[letter];
+    struct x86_insn *i = d->i;
+    switch (l->field) {
+    case LF_RM:
+        if (i->modrm < 0xc0 && !d->fixed_mod) {
+            o->kind = OK_MEM;
+            o->size = (uint16_t)(i->evex_b ? 1u << ((i->row->attr >> X86_F_LANE_SHIFT) & 3) : size_of(d, l->msize));
+            o->sel = i->mem.seg;
+            if (i->evex && i->modrm >> 6 == 1)       /* a displacement of one byte counts units */
+                i->mem.disp *= x86_disp_unit(i->row, o->size);
+        } else {
+            o->size = (uint16_t)size_of(d, l->rsize);
+            reg_operand(d, o, l->kind, (i->modrm & 7) | (d->b ? 8 : 0) | (i->evex && d->x && is_vector(l->kind) ? 16 : 0), true);
+        }
+        break;
+    case LF_REG:
+        o->size = (uint16_t)size_of(d, l->rsize);
+        reg_operand(d, o, l->kind, ((i->modrm >> 3) & 7) | (d->r ? 8 : 0) | (d->r2 ? 16 : 0), false);
+        break;
+    default:
+        o->size = (uint16_t)size_of(d, l->rsize);
+        rare_operand(d, o, l);
+    }
 }
 
 /* Which control, debug and segment registers exist. */
@@ -534,13 +471,13 @@ static bool legal(const struct dec *d)
         return false;
     if (i->evex && !evex_legal(i))
         return false;
-    if (i->vex && i->vex_v && !(i->evex && i->mem.vsib) && !row_has_field(i->row, LF_VVVV))
+    if (i->vex && i->vex_v && !(i->evex && i->mem.vsib) && !(d->look & LOOK_VVVV))
         return false;
     if (i->mem.vsib && !i->evex) {      /* destination, index and mask must differ */
         if (i->o[0].reg == i->mem.index || i->o[2].reg == i->mem.index || i->o[0].reg == i->o[2].reg)
             return false;
     }
-    return regs_exist(i);
+    return !(d->look & LOOK_REGS) || regs_exist(i);
 }
 
 static enum x86_status short_of(const struct dec *d, unsigned n)
@@ -555,43 +492,41 @@ static enum x86_status bad(const struct dec *d)
     return X86_BAD;
 }
 
+static void clear(struct x86_insn *i, enum x86_mode mode)
+{
+    *i = (struct x86_insn){ .mode = (uint8_t)mode, .seg_override = X86_NOREG, .mem = { .base = X86_NOREG, .index = X86_NOREG, .seg = X86_DS } };
+}
+
 enum x86_status x86_decode(struct x86_insn *i, const uint8_t *p, unsigned n, enum x86_mode mode)
 {
-    struct dec d = { .i = i, .p = p, .n = n < 15 ? n : 15 };
-    memset(i, 0, sizeof(*i));
-    i->mode = (uint8_t)mode;
-    i->seg_override = i->mem.base = i->mem.index = X86_NOREG;
-    i->mem.seg = X86_DS;
+    struct dec d = { .i = i, .p = p, .n = n < 15 ? n : 15, .mandatory = PFX_NONE };
+    clear(i, mode);
     bool ok = get_opcode(&d);
     if (d.over)
         return short_of(&d, n);
     if (!ok)
         return bad(&d);
-    i->has_modrm = has_modrm[i->vex + i->evex][i->map][i->opcode];
-    d.fixed_mod = i->map == 1 && !i->vex && i->opcode >= 0x20 && i->opcode <= 0x23;
-    if (i->has_modrm)
-        i->modrm = get8(&d);
+    const struct x86_row *row = i->row = find_row(&d);
     if (d.over)
         return short_of(&d, n);
-    i->row = find_row(&d);
-    if (!i->row)
+    if (!row)
         return bad(&d);
-    i->mnem = i->row->mnem;
+    i->mnem = row->mnem;
     set_sizes(&d);
     if (i->has_modrm && i->modrm < 0xc0 && !d.fixed_mod && !get_mem(&d))
         return bad(&d);
-    while (i->n_opnd < 4 && i->row->opnd[i->n_opnd]) {
-        struct x86_operand *o = &i->o[i->n_opnd];
-        o->access = (i->row->acc >> (2 * i->n_opnd)) & 3;
-        get_operand(&d, o, i->row->opnd[i->n_opnd++]);
+    for (unsigned k = 0, acc = row->acc; k < 4 && row->opnd[k]; k++, acc >>= 2) {
+        i->n_opnd++;
+        i->o[k].access = acc & 3;
+        get_operand(&d, &i->o[k], row->opnd[k]);
     }
     if (d.over)
         return short_of(&d, n);
     i->len = (uint8_t)d.pos;
     if (!legal(&d))
         return bad(&d);
-    if (has_sized[i->mnem] && i->row->gen != gen_native && i->row->map <= 1) {
-        const struct sized *s = &sized[i->mnem];
+    const struct sized *s = &sized[i->mnem];
+    if (s->by2 && d.look & LOOK_SIZED) {
         unsigned z = s->addr ? i->addrsize : i->opsize;
         i->mnem = z == 2 ? s->by2 : z == 4 ? s->by4 : s->by8;
     }

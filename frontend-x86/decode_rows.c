@@ -1,5 +1,5 @@
 /*
- * The tables made of insns.def and letters.def, and the check that no two rows overlap (same encoding, some common mode, prefix, W, L,
+ * The tables made of insns.def and letters.def, the lists by which the decoder finds a row, and the check that no two rows overlap (same encoding, some common mode, prefix, W, L,
  * register/memory form). x86_rows_check is for start-up and tests; it is quadratic only within one opcode.
  */
 #include "frontend-x86/rows.h"
@@ -68,6 +68,82 @@ const struct x86_row x86_rows[] = {
 #undef I
 };
 const unsigned x86_n_rows = sizeof(x86_rows) / sizeof(x86_rows[0]);
+
+static struct x86_want want_pool[16384];
+const struct x86_want *const x86_wants = want_pool;
+struct x86_list x86_lists[PREFIX_KINDS][4][256][8];
+
+static uint8_t pfx_set(uint8_t p)
+{
+    return p == ANY ? PFX_NONE | PFX_66 | PFX_F2 | PFX_F3 : p == NP66 ? PFX_NONE | PFX_66 : p == P66 ? PFX_66 : p == PF2 ? PFX_F2 : p == PF3 ? PFX_F3 : PFX_NONE;
+}
+
+static bool row_has_field(const struct x86_row *r, unsigned field)
+{
+    for (unsigned k = 0; k < 4; k++)
+        if (r->opnd[k] && x86_letters[r->opnd[k]].field == field)
+            return true;
+    return false;
+}
+
+static unsigned prefix_kind(const struct x86_row *r) { return r->attr & X86_F_EVEX ? EVEX : r->attr & X86_F_VEX ? VEX : LEGACY; }
+
+static uint8_t look_of(const struct x86_row *r)
+{
+    unsigned look = (row_has_field(r, LF_VVVV) ? LOOK_VVVV : 0) | (r->attr & X86_F_EVEX ? LOOK_REGS : 0) | (r->gen != gen_native && r->map <= 1 ? LOOK_SIZED : 0);
+    for (unsigned k = 0; k < 4; k++) {
+        const struct x86_letter_info *l = &x86_letters[r->opnd[k]];
+        if (!r->opnd[k])
+            continue;
+        look |= l->rsize == LS_Y ? LOOK_W_GPR : 0;
+        look |= l->kind == LK_VSIB ? LOOK_VSIB : 0;
+        look |= l->kind == OK_CR || l->kind == OK_DR || l->kind == OK_SEG || l->kind == OK_MASK ? LOOK_REGS : 0;
+    }
+    return (uint8_t)look;
+}
+
+static struct x86_want want_of(unsigned n)
+{
+    const struct x86_row *r = &x86_rows[n];
+    uint32_t a = r->attr;
+    uint16_t f = 511;
+    f &= a & X86_F_I64 ? ~1 : 511;
+    f &= a & X86_F_ONLY64 ? ~2 : 511;
+    f &= a & X86_F_NOMEM ? ~8 : 511;
+    f &= a & X86_F_NOREG ? ~4 : 511;
+    f &= a & X86_F_VEXL0 ? ~(32 | 256) : 511;
+    f &= a & X86_F_VEXL1 ? ~(16 | 256) : 511;
+    f &= a & X86_F_L2 ? ~(16 | 32) : 511;
+    f &= a & X86_F_NOL0 ? ~16 : 511;
+    f &= r->w == 0 ? ~128 : r->w == 1 ? ~64 : 511;
+    return (struct x86_want){ (uint16_t)n, f, pfx_set(r->prefix), r->rm, look_of(r) };
+}
+
+__attribute__((constructor)) static void rows_init(void)
+{
+    static uint16_t next[PREFIX_KINDS][4][256][8];
+    unsigned total = 0;
+    for (unsigned n = 0; n < x86_n_rows; n++) {
+        const struct x86_row *r = &x86_rows[n];
+        struct x86_list *l = x86_lists[prefix_kind(r)][r->map][r->opcode];
+        for (unsigned e = 0; e < 8; e++) {
+            l[e].n += r->ext < 0 || r->ext == (int)e;
+            l[e].has_modrm |= r->map >= 2 || (prefix_kind(r) != LEGACY && r->opcode != 0x77) || r->ext >= 0 || row_has_field(r, LF_RM) || row_has_field(r, LF_REG);
+        }
+    }
+    struct x86_list *l = &x86_lists[0][0][0][0];
+    for (unsigned k = 0; k < PREFIX_KINDS * 4 * 256 * 8; k++) {
+        l[k].first = (uint16_t)total;
+        (&next[0][0][0][0])[k] = (uint16_t)total;
+        total += l[k].n;
+    }
+    for (unsigned n = 0; n < x86_n_rows && total <= ARRAY_SIZE(want_pool); n++) {
+        const struct x86_row *r = &x86_rows[n];
+        for (unsigned e = 0; e < 8; e++)
+            if (r->ext < 0 || r->ext == (int)e)
+                want_pool[next[prefix_kind(r)][r->map][r->opcode][e]++] = want_of(n);
+    }
+}
 
 static bool pfx_overlap(unsigned a, unsigned b)
 {

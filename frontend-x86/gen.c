@@ -306,9 +306,11 @@ void gen_goto(struct x86_gen *g, uint64_t pc)
 
 /* ---- fetch ---- */
 
-/* The page where the block starts. A later instruction must lie in it as a whole: whether the next page may be executed is asked only when
-   an instruction that needs it is about to run, so a block crosses a page end with its only instruction or not at all. */
-struct fetch { uint64_t page_va; const uint8_t *page; uint8_t buf[16]; };
+/* The page where the block starts, and bytes of it, read a piece at a time: what was decoded is what was read once, whoever writes to it. A later
+   instruction must lie in the page as a whole: whether the next page may be executed is asked only when an instruction that needs it is about to run, so
+   a block crosses a page end with its only instruction or not at all. */
+#define FETCHED 64u
+struct fetch { uint64_t page_va; const uint8_t *page; unsigned at, n; uint8_t buf[FETCHED + 16]; };      /* buf: n bytes of the page from offset at on */
 
 static uint64_t linear(const struct x86_gen *g, uint64_t pc)
 {
@@ -316,43 +318,63 @@ static uint64_t linear(const struct x86_gen *g, uint64_t pc)
     return gen_code64(g) ? v : (uint32_t)v;
 }
 
-/* Up to n bytes from VA to its page's end; faults raise. */
-static unsigned fetch_run(struct x86_gen *g, const struct fetch *f, uint64_t va, uint8_t *buf, unsigned n)
+static void fill(struct fetch *f, unsigned at)
 {
-    unsigned in_page = 4096 - (va & 4095);
-    gpa_t gpa;
-    if (n > in_page)
-        n = in_page;
-    const uint8_t *p = f && f->page && (va & PAGE_MASK) == f->page_va ? f->page : mmu_code_page(g->mmu, va, &gpa);
-    if (p)
-        ram_read(buf, p + (va & 4095), n);
-    else
-        mmu_ld_mem(g->mmu, va, buf, n, 0);
-    return n;
+    f->at = at;
+    f->n = MIN(FETCHED, PAGE_SIZE - at);
+    ram_read(f->buf, f->page + at, f->n);
 }
 
-/* Decode at g->pc. false: not the first instruction and not wholly in the block's page, so the block ends before it. */
-static bool fetch_decode(struct x86_gen *g, struct fetch *f, struct x86_insn *i, bool first, enum x86_status *st)
+/* The first instruction, of which the page has N bytes and no more. */
+static void fetch_rest(struct x86_gen *g, uint8_t *buf, unsigned n)
 {
-    uint8_t *buf = f->buf;
-    enum x86_mode mode = gen_code64(g) ? X86_M64 : g->mode & XM_CODE32 ? X86_M32 : X86_M16;
-    uint64_t va = linear(g, g->pc);
     gpa_t gpa;
-    if (first) {
-        f->page_va = va & PAGE_MASK;
-        f->page = mmu_code_page(g->mmu, va, &gpa);
-    } else if ((va & PAGE_MASK) != f->page_va || !f->page) {
-        return false;
+    uint64_t va = linear(g, g->pc + n);
+    const uint8_t *p = mmu_code_page(g->mmu, va, &gpa);
+    if (p)
+        ram_read(buf + n, p + (va & ~PAGE_MASK), 15 - n);
+    else
+        mmu_ld_mem(g->mmu, va, buf + n, 15 - n, 0);
+}
+
+static enum x86_status first_insn(struct x86_gen *g, struct fetch *f, struct x86_insn *i, enum x86_mode mode)
+{
+    uint64_t va = linear(g, g->pc);
+    unsigned at = (unsigned)(va & ~PAGE_MASK), n = MIN(15u, PAGE_SIZE - at);
+    gpa_t gpa;
+    f->page_va = va & PAGE_MASK;
+    f->page = mmu_code_page(g->mmu, va, &gpa);
+    if (f->page) {
+        fill(f, at);
+    } else {
+        f->at = at;
+        f->n = n;
+        mmu_ld_mem(g->mmu, va, f->buf, n, 0);
     }
-    unsigned n = fetch_run(g, f, va, buf, 15);
-    *st = x86_decode(i, buf, n, mode);
-    if (*st != X86_TRUNC || n >= 15)
-        return true;
-    if (!first)
-        return false;
-    unsigned more = fetch_run(g, NULL, linear(g, g->pc + n), buf + n, 15 - n);
-    *st = x86_decode(i, buf, n + more, mode);
-    return true;
+    enum x86_status st = x86_decode(i, f->buf, n, mode);
+    if (st != X86_TRUNC || n == 15)
+        return st;
+    fetch_rest(g, f->buf, n);
+    return x86_decode(i, f->buf, 15, mode);
+}
+
+/* Decode at g->pc. NULL: not the first instruction and not wholly in the block's page, so the block ends before it. Else its bytes. */
+static const uint8_t *fetch_decode(struct x86_gen *g, struct fetch *f, struct x86_insn *i, bool first, enum x86_status *st)
+{
+    enum x86_mode mode = gen_code64(g) ? X86_M64 : g->mode & XM_CODE32 ? X86_M32 : X86_M16;
+    if (first) {
+        *st = first_insn(g, f, i, mode);
+        return f->buf;
+    }
+    uint64_t va = linear(g, g->pc);
+    unsigned at = (unsigned)(va & ~PAGE_MASK), n = MIN(15u, PAGE_SIZE - at);
+    if ((va & PAGE_MASK) != f->page_va || !f->page)
+        return NULL;
+    if (at < f->at || at + n > f->at + f->n)
+        fill(f, at);
+    const uint8_t *p = f->buf + (at - f->at);
+    *st = x86_decode(i, p, n, mode);
+    return *st == X86_TRUNC && n < 15 ? NULL : p;
 }
 
 /* ---- CS limit: real code runs with 64 KiB or 4 GiB, which the key tells; other limits are compared at run time ---- */
@@ -480,6 +502,7 @@ void x86_translate(void *cpu, struct mmu *mmu, const struct tb_key *key, unsigne
     struct x86_insn i;
     struct fetch f;
     enum x86_status st = X86_BAD;
+    const uint8_t *bytes;
     g.pc = key->pc - key->cs_base;
     if (!gen_code64(&g))
         g.pc = (uint32_t)g.pc;
@@ -490,12 +513,12 @@ void x86_translate(void *cpu, struct mmu *mmu, const struct tb_key *key, unsigne
         max = 1;
     bool sti = false;
     for (unsigned n = 0; !g.end; n++) {
-        if (n == max || (n && !ir_room(ir)) || (n && beyond_limit(&g, 1)) || !fetch_decode(&g, &f, &i, n == 0, &st)) {
+        if (n == max || (n && !ir_room(ir)) || (n && beyond_limit(&g, 1)) || !(bytes = fetch_decode(&g, &f, &i, n == 0, &st))) {
             end_full(&g, sti);
             return;
         }
         unsigned len = i.len ? i.len : 1;
-        memcpy(ir->code + ir->guest_bytes, f.buf, len);
+        memcpy(ir->code + ir->guest_bytes, bytes, 16);             /* len of them count; there is room for 16 */
         g.next = gen_pc(&g, g.pc + len, gen_code64(&g) ? 8 : 4);
         ir_guest(ir, g.pc, len);
         begin_insn(&g, len);

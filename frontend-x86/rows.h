@@ -26,6 +26,25 @@ extern const struct x86_letter_info x86_letters[L_COUNT];
 
 enum { NP = 0, ANY = 1, NP66 = 2, P66 = 0x66, PF2 = 0xf2, PF3 = 0xf3 };      /* x86_row.prefix */
 
+/* What a row wants of an instruction, in a form that is quick to compare. Prefixes that are part of the opcode are a bit each. */
+enum { PFX_NONE = 1, PFX_66 = 2, PFX_F2 = 4, PFX_F3 = 8 };
+enum x86_look {             /* what the decoder has to look at besides */
+    LOOK_W_GPR = 1,         /* W chooses a GPR size, and is ignored outside 64-bit mode */
+    LOOK_VSIB = 2, LOOK_VVVV = 4 /* has such operands */, LOOK_REGS = 8 /* has registers that may not exist */,
+    LOOK_SIZED = 16,        /* the mnemonic may depend on a size */
+};
+struct x86_want {
+    uint16_t row;
+    uint16_t form;          /* bit set: 1 mode 64, 2 other modes, 4 register, 8 memory, 16 L0, 32 L1, 64 W0, 128 W1, 256 L2 */
+    uint8_t pfx;            /* bit set of PFX_ */
+    int8_t rm;
+    uint8_t look;           /* bit set of enum x86_look */
+};
+struct x86_list { uint16_t first; uint8_t n; bool has_modrm; };
+enum { LEGACY, VEX, EVEX, PREFIX_KINDS };
+extern struct x86_list x86_lists[PREFIX_KINDS][4][256][8];           /* the last: modrm.reg; 0 when there is no modrm */
+extern const struct x86_want *const x86_wants;
+
 #define I(map, op, pfx, ext, rm, w, mn, gen, a, b, c, d, acc, attr, feat, fw, fu, fr) void gen(struct x86_gen *, const struct x86_insn *);
 #include "frontend-x86/insns.def"
 #undef I

@@ -6,10 +6,11 @@
 
 /* Writes go to rw; code runs at rw + rx_delta. touched: registers that code emitted since it was 0 may have written (more than there are, never
    fewer); same: those of a chosen set that it has not. */
+#define CODE_HEADER 8        /* before a block's code: the address of its struct tb, by which an exit finds it */
 struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; uint16_t touched, same; struct code_places *places; };
 
 /* What of a block's code depends on where things are, noted while it is emitted (when there is somewhere to note it): offsets in the buffer, ascending. */
-enum code_place { PLACE_REL32 /* distance to other code */, PLACE_PC /* imm64: a guest pc */, PLACE_BLOCK /* imm64: its struct tb */, PLACE_KINDS };
+enum code_place { PLACE_REL32 /* distance to other code */, PLACE_PC /* imm64: a guest pc */, PLACE_KINDS };
 #define CODE_MAX_PLACES 2048
 struct code_places { unsigned n; struct { uint8_t *at; uint8_t kind; } place[CODE_MAX_PLACES]; };       /* n may exceed the room: then it is of no use */
 

@@ -229,7 +229,7 @@ unsigned tcg_chain(struct tcg_env *env, void *code)
         bool trusted;
         if (r == TCG_EXIT_SITE || r == TCG_EXIT_POLL) {
             from = (struct tb *)env->exit_info;
-            n = (unsigned)env->saved_misc;
+            n = (uint8_t)env->saved_misc;
             *pc_word(env) = from->exits[n].pc;
         }
         if (r == TCG_EXIT_POLL || r == TCG_EXIT_REASON || r == TCG_EXIT_UNWIND || flushes != env->tcg->flush_count)

@@ -1,5 +1,5 @@
 /*
- * Folding: what an op with these inputs is already known to be. Identities are rows; constants are computed by tcg/eval.h.
+ * Folding: what an op with these inputs is already known to be. Identities are rows, by op; constants are computed by tcg/eval.h.
  *
  * In: one insn of the block (not necessarily appended). Out: a ref that holds its result. An insn that defines flags is folded only when the
  * row says that the flags stay as they are. Constants made here are masked to the op's size.
@@ -7,33 +7,26 @@
 #include "tcg/eval.h"
 #include "tcg/fold.h"
 
-enum pat { ANY, ZERO, ONE, ONES, SAME, COUNT0 };     /* of input b; SAME: b is a; COUNT0: shift count 0 after masking */
+enum pat { END_OF_ROWS, ZERO, ONE, ONES, SAME, COUNT0 };     /* of input b; SAME: b is a; COUNT0: shift count 0 after masking */
 enum res { R_A, R_ZERO, R_ONES };
 
-struct fold_row { uint8_t op, b, res, keeps_flags; };
+struct fold_row { uint8_t b, res, keeps_flags; };
 
-static const struct fold_row rows[] = {
-    { IR_add, ZERO, R_A, 0 },
-    { IR_sub, ZERO, R_A, 0 },
-    { IR_sub, SAME, R_ZERO, 0 },
-    { IR_and, ONES, R_A, 0 },
-    { IR_and, ZERO, R_ZERO, 0 },
-    { IR_and, SAME, R_A, 0 },
-    { IR_or, ZERO, R_A, 0 },
-    { IR_or, ONES, R_ONES, 0 },
-    { IR_or, SAME, R_A, 0 },
-    { IR_xor, ZERO, R_A, 0 },
-    { IR_xor, SAME, R_ZERO, 0 },
-    { IR_imul, ONE, R_A, 0 },
-    { IR_imul, ZERO, R_ZERO, 0 },
-    { IR_shl, COUNT0, R_A, 1 },
-    { IR_shr, COUNT0, R_A, 1 },
-    { IR_sar, COUNT0, R_A, 1 },
-    { IR_rol, COUNT0, R_A, 1 },
-    { IR_ror, COUNT0, R_A, 1 },
-    { IR_rcl, COUNT0, R_A, 1 },
-    { IR_rcr, COUNT0, R_A, 1 },
-    { IR_cmov, SAME, R_A, 0 },
+static const struct fold_row rows[IR_OP_COUNT][4] = {
+    [IR_add] = { { ZERO, R_A, 0 } },
+    [IR_sub] = { { ZERO, R_A, 0 }, { SAME, R_ZERO, 0 } },
+    [IR_and] = { { ONES, R_A, 0 }, { ZERO, R_ZERO, 0 }, { SAME, R_A, 0 } },
+    [IR_or] = { { ZERO, R_A, 0 }, { ONES, R_ONES, 0 }, { SAME, R_A, 0 } },
+    [IR_xor] = { { ZERO, R_A, 0 }, { SAME, R_ZERO, 0 } },
+    [IR_imul] = { { ONE, R_A, 0 }, { ZERO, R_ZERO, 0 } },
+    [IR_shl] = { { COUNT0, R_A, 1 } },
+    [IR_shr] = { { COUNT0, R_A, 1 } },
+    [IR_sar] = { { COUNT0, R_A, 1 } },
+    [IR_rol] = { { COUNT0, R_A, 1 } },
+    [IR_ror] = { { COUNT0, R_A, 1 } },
+    [IR_rcl] = { { COUNT0, R_A, 1 } },
+    [IR_rcr] = { { COUNT0, R_A, 1 } },
+    [IR_cmov] = { { SAME, R_A, 0 } },
 };
 
 /* What is folded with a constant's value holds for this pc only. */
@@ -101,9 +94,8 @@ enum fold ir_fold(struct ir_block *b, struct ir_insn *in, ir_ref *ref)
         return FOLD_VALUE;
     if (!ir_is_const(in->b) && in->a != in->b)
         return FOLD_NO;
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        const struct fold_row *r = &rows[i];
-        if (r->op != in->op || ((in->flags & IRF_FLAGS) && !r->keeps_flags) || !matches(b, in, r->b))
+    for (const struct fold_row *r = rows[in->op]; r->b != END_OF_ROWS; r++) {
+        if (((in->flags & IRF_FLAGS) && !r->keeps_flags) || !matches(b, in, r->b))
             continue;
         *ref = r->res == R_A ? in->a : ir_const(b, r->res == R_ZERO ? 0 : size_mask(in->size));
         return FOLD_VALUE;

@@ -54,9 +54,17 @@ static const struct copy *lookup(const struct pass *p, ir_ref r, unsigned size)
     return c;
 }
 
-static void replace_inputs(struct pass *p, struct ir_insn *in)
+static bool temp_in_mem(const struct ir_insn *in) { return ir_is_temp(in->base) || ir_is_temp(in->index); }
+
+/* True: some input is another now. */
+static bool replace_inputs(struct pass *p, struct ir_insn *in)
 {
+    bool changed = false;
+    if (!ir_is_temp(in->a) && !ir_is_temp(in->b) && !ir_is_temp(in->c) && !temp_in_mem(in))
+        return false;
     for (const char *f = ir_opinfo[in->op].in; *f; f++) {
+        if (*f == 'm' && !temp_in_mem(in))
+            continue;
         if (*f == 'm') {
             unsigned size = in->flags & IRF_ADDR16 ? 2 : in->flags & IRF_ADDR32 ? 4 : 8;
             const struct copy *c = lookup(p, in->base, size);
@@ -73,11 +81,13 @@ static void replace_inputs(struct pass *p, struct ir_insn *in)
             const struct copy *c = lookup(p, *r, read_size(in, *f));
             if (c)
                 *r = c->src;
+            changed |= c != NULL;
         }
     }
+    return changed;
 }
 
-/* A value now known becomes a mov. */
+/* A value now known becomes a mov. What has the inputs that it was built with has been tried then. */
 static void refold(struct pass *p, struct ir_insn *in)
 {
     ir_ref ref;
@@ -125,8 +135,8 @@ void opt_copy(struct ir_block *b)
     memset(p.copy, 0, sizeof(p.copy[0]) * b->n_temps);
     for (unsigned i = 0; i < b->n; i++) {
         struct ir_insn *in = &b->insn[i];
-        replace_inputs(&p, in);
-        refold(&p, in);
+        if (replace_inputs(&p, in))
+            refold(&p, in);
         note_outputs(&p, in);
     }
 }

@@ -27,7 +27,7 @@ static void use(struct pass *p, ir_ref r)
 
 static void unuse(struct pass *p, ir_ref r)
 {
-    if (r != IR_NONE && ir_is_temp(r))
+    if (ir_is_temp(r))
         p->used[(r - IR_TEMP0) / 64] &= ~(1ull << (r - IR_TEMP0) % 64);
 }
 
@@ -43,18 +43,9 @@ static bool removable(const struct pass *p, const struct ir_insn *in)
     return !(in->flags & IRF_FLAGS) && !(attr & (LD | ST | FAULT | SIDE | CTL));
 }
 
-static void use_inputs(struct pass *p, struct ir_insn *in)
+static void use_inputs(struct pass *p, const struct ir_insn *in)
 {
-    for (const char *f = ir_opinfo[in->op].in; *f; f++) {
-        if (*f == 'm') {
-            if (in->base != IR_NONE)
-                use(p, in->base);
-            if (in->index != IR_NONE)
-                use(p, in->index);
-        } else if (*ir_field(in, *f) != IR_NONE) {
-            use(p, *ir_field(in, *f));
-        }
-    }
+    use(p, in->a), use(p, in->b), use(p, in->c), use(p, in->base), use(p, in->index);       /* what an op has no use for is IR_NONE */
 }
 
 void opt_dead(struct ir_block *b)

@@ -97,12 +97,16 @@ static void step(struct pass *p, struct ir_insn *in)
 
 void opt_flags(struct ir_block *b)
 {
-    struct pass p = { .b = b, .now = all_shown };
+    struct pass p;
     bool killed = false;
+    p.b = b;
+    p.now = all_shown;
+    p.seen = 0;
     for (unsigned i = b->n; i-- > 0;) {
         struct ir_insn *in = &b->insn[i];
+        unsigned attr = ir_opinfo[in->op].attr;
         /* What an exit or branch passes on is part of "after this insn" for it, too. */
-        if (!(in->op == IR_call))
+        if (attr & (CTL | END))
             step(&p, in);
         in->fl_live = p.now.read;
         in->fl_fault = p.now.fault & (uint16_t)~p.now.read;
@@ -115,8 +119,9 @@ void opt_flags(struct ir_block *b)
                 continue;
             }
         }
-        p.now.read |= (uint16_t)flags_read(b, in);
-        if ((ir_opinfo[in->op].attr & (LD | ST | FAULT)) || in->op == IR_native)
+        if (attr & (FR | FP | SIDE))
+            p.now.read |= (uint16_t)flags_read(b, in);
+        if ((attr & (LD | ST | FAULT)) || in->op == IR_native)
             p.now.fault = FL_ALL;
         if (in->op == IR_label) {
             p.at[in->imm] = p.now;

@@ -27,6 +27,8 @@ void opt_move(struct ir_block *b)
             b->movable = false;
     for (unsigned i = 0; i < b->n && b->movable; i++) {
         const struct ir_insn *in = &b->insn[i];
+        if (!ir_is_const(in->a) && !ir_is_const(in->b) && !ir_is_const(in->c) && !ir_is_const(in->base) && !ir_is_const(in->index))
+            continue;
         bool any = ir_is_const_pc(b, in->a) || ir_is_const_pc(b, in->b) || ir_is_const_pc(b, in->c);
         bool fixed = (in->op == IR_jmp || in->op == IR_jcc) && !ir_is_const_pc(b, in->a);      /* a way out to where it always goes */
         if (fixed || (any && !taken_whole(b, in)) || ir_is_const_pc(b, in->base) || ir_is_const_pc(b, in->index))

@@ -29,10 +29,10 @@ enum tcg_learned {
 
 /* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
 enum tcg_exit {
-    TCG_EXIT_SITE,           /* an exit without a link: env->exit_info is the struct tb_exit */
+    TCG_EXIT_SITE,           /* an exit without a link: env->exit_info is the struct tb, the low byte of saved_misc which of its exits */
     TCG_EXIT_JMPI,           /* indirect jump that missed the jump cache; pc stored */
     TCG_EXIT_LOOKUP,         /* pc stored, mode may have changed */
-    TCG_EXIT_POLL,           /* pending work; pc stored */
+    TCG_EXIT_POLL,           /* pending work; likewise */
     TCG_EXIT_REASON,         /* IR exit: env->exit_info = imm; pc stored */
     TCG_EXIT_UNWIND,         /* tcg_unwind or a host fault: state restored; env->exit_info = enum tcg_unwind */
 };

@@ -254,7 +254,7 @@ static void check_moved(struct tcg_env *env, const struct tb *tb, unsigned max)
     size_t used = t->meta.used;
     if (tb->hot || tb->learned)
         return;
-    while (((uintptr_t)t->buf.p ^ (uintptr_t)tb->code) & 63)
+    while (((uintptr_t)(t->buf.p + CODE_HEADER) ^ (uintptr_t)tb->code) & 63)
         t->buf.p++;
     if (build(env, &tb->key, max, &fresh) == 0 && !fresh.learned && !(fresh.places && fresh.n_guest == tb->n_guest && t->be->same(t, tb, &fresh))) {
         log_error("the block at 0x%llx, moved from 0x%llx, is not what is translated there", (unsigned long long)tb->key.pc, (unsigned long long)(tb->key.pc - tb->moved));

@@ -247,7 +247,7 @@ static void one(unsigned n, unsigned len)
     unsigned r = x64_backend.enter(jit.env, tb.code);
     jit.env->in_code = false;
     CHECK_EQ(r, TCG_EXIT_SITE);
-    jit.cpu->pc = tb.exits[jit.env->saved_misc].pc;
+    jit.cpu->pc = tb.exits[(uint8_t)jit.env->saved_misc].pc;
     compare(n, s);
 }
 
