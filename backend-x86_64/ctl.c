@@ -250,6 +250,8 @@ static void jmpc_add(struct x64_ctx *x, const struct ir_insn *in)
         x64_alu_mi(x->c, X64_ADD, 8, x64_global_mem(x, in->d), (int32_t)in->imm);
 }
 
+static unsigned half_of(const struct x64_ctx *x) { return tcg_half(x->t, x->tb->key.mode, x->tb->key.pc); }
+
 /* A jmpc that the jump cache does not know: a pc that is not canonical is never in there (tcg/fast.c), so it is only looked at here. */
 static void jmpc_miss(struct x64_ctx *x, struct x64_ool *o)
 {
@@ -263,10 +265,10 @@ static void jmpc_miss(struct x64_ctx *x, struct x64_ool *o)
     x64_alu_rr(c, X64_CMP, 8, RAX, R11);
     x64_jcc_to(c, CC_NE, o->resume);
     jmpc_add(x, o->in);
-    x64_jmp_to(c, x->s->exit_jmpi);
+    x64_jmp_to(c, x->s->exit_jmpi[half_of(x)]);
 }
 
-struct x64_mem x64_jump_cache(struct code_buf *c)
+struct x64_mem x64_jump_cache(struct code_buf *c, unsigned way)
 {
     struct x64_mem entry = {RSP, R10, 3, (int32_t)offsetof(struct tcg_env, jc)}, code = entry;
     code.disp += 8;
@@ -274,6 +276,8 @@ struct x64_mem x64_jump_cache(struct code_buf *c)
     x64_shift_ri(c, X64_SHR, 8, R10, 12);
     x64_alu_rr(c, X64_XOR, 4, R10, R11);
     x64_movx_rr(c, false, 4, 2, R10, R10);
+    if (way)
+        x64_alu_ri(c, X64_XOR, 4, R10, 1);
     x64_alu_rr(c, X64_ADD, 4, R10, R10);           /* 16 bytes an entry */
     x64_alu_rr(c, X64_XOR, 8, RAX, R11);
     x64_alu_mr(c, X64_CMP, 8, entry, RAX);
@@ -285,10 +289,11 @@ _Static_assert(TCG_JC_BITS == 16, "the index is cut to two bytes");
 static void jump_cache(struct x64_ctx *x)
 {
     struct code_buf *c = x->c;
+    unsigned half = half_of(x);
     struct x64_mem salt = ENV_AT(salt);
-    salt.disp += tcg_half(x->t, x->tb->key.mode, x->tb->key.pc) ? 8 : 0;
+    salt.disp += half ? 8 : 0;
     x64_mov_rm(c, 8, RAX, salt);
-    struct x64_mem code = x64_jump_cache(c);
+    struct x64_mem code = x64_jump_cache(c, 0);
     uint8_t *miss = x64_jcc(c, CC_NE);
     x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
     uint8_t *polled = x64_jcc(c, CC_NE);
@@ -298,8 +303,8 @@ static void jump_cache(struct x64_ctx *x)
         struct x64_ool *o = x64_ool(x, jmpc_miss);
         *o = (struct x64_ool){.emit = jmpc_miss, .from = miss, .after = polled, .resume = c->p, .in = x->in};
     } else {
-        x64_set_rel32(miss, x->s->exit_jmpi);
-        x64_set_rel32(polled, x->s->exit_jmpi);
+        x64_set_rel32(miss, x->s->exit_jmpi[half]);
+        x64_set_rel32(polled, x->s->exit_jmpi[half]);
     }
 }
 

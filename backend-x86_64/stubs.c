@@ -116,16 +116,33 @@ static void emit_exit_stale(struct code_buf *c, struct x64_stubs *s, unsigned ha
     s->exit_stale[half] = c->p;
     note_caller(c);
     x64_mov_rm(c, 8, RAX, salt);
-    struct x64_mem code = x64_jump_cache(c);
+    struct x64_mem code = x64_jump_cache(c, 0);
     uint8_t *miss = x64_jcc(c, CC_NE);
     x64_jmp_m(c, code);
     x64_patch_here(c, miss);
     emit_exit(c, s, TCG_EXIT_SITE);
 }
 
+/* An indirect jump to r11 that the jump cache does not know, or work is pending. What the entry held before may be what is wanted. */
+static void emit_exit_jmpi(struct code_buf *c, struct x64_stubs *s, const struct tcg_frontend *fe, unsigned half)
+{
+    struct x64_mem salt = ENV_AT(salt);
+    salt.disp += half ? 8 : 0;
+    s->exit_jmpi[half] = c->p;
+    x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
+    uint8_t *polled = x64_jcc(c, CC_NE);
+    x64_mov_rm(c, 8, RAX, salt);
+    struct x64_mem code = x64_jump_cache(c, 1);
+    uint8_t *miss = x64_jcc(c, CC_NE);
+    x64_jmp_m(c, code);
+    x64_patch_here(c, polled);
+    x64_patch_here(c, miss);
+    x64_mov_mr(c, 8, x64_at(RSP, (int32_t)(TCG_CPU_OFFSET + fe->pc_offset)), R11);
+    emit_exit(c, s, TCG_EXIT_JMPI);
+}
+
 static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg_frontend *fe)
 {
-    struct x64_mem pc = x64_at(RSP, (int32_t)(TCG_CPU_OFFSET + fe->pc_offset));
     s->exit_site = c->p;
     note_caller(c);
     emit_exit(c, s, TCG_EXIT_SITE);
@@ -134,9 +151,8 @@ static void emit_exits(struct code_buf *c, struct x64_stubs *s, const struct tcg
     s->exit_poll = c->p;
     note_caller(c);
     emit_exit(c, s, TCG_EXIT_POLL);
-    s->exit_jmpi = c->p;                           /* r11 = guest pc */
-    x64_mov_mr(c, 8, pc, R11);
-    emit_exit(c, s, TCG_EXIT_JMPI);
+    emit_exit_jmpi(c, s, fe, 0);
+    emit_exit_jmpi(c, s, fe, 1);
     s->exit_lookup = emit_exit(c, s, TCG_EXIT_LOOKUP);
     s->exit_reason = c->p;
     x64_mov_mr(c, 8, ENV_AT(exit_info), RAX);

@@ -27,7 +27,7 @@ enum { FS_HOST = 1, FS_MEM = 2, FS_RECIPE = 4 };      /* RECIPE: only faults can
 extern uint8_t x64_contract[IR_MAX_GLOBALS];
 
 struct x64_stubs {                     /* rw addresses in the code cache */
-    uint8_t *enter, *leave, *exit_site, *exit_stale[2], *exit_lookup, *exit_reason, *exit_jmpi, *exit_poll, *fault_return;
+    uint8_t *enter, *leave, *exit_site, *exit_stale[2], *exit_lookup, *exit_reason, *exit_jmpi[2], *exit_poll, *fault_return;
     uint8_t *call_regs, *call_c;       /* helper in r10, arguments in env->args */
     uint8_t *probe;                    /* slow path: address in rax, tcg_slow_probe's HOW in r10d -> rax host address or 0 (bounce in use) */
     uint8_t *probe_region[2][2];       /* by bank, and whether it stores: a descriptor missed; as probe -> rax address, r10 addend; ZF: bounce in use */
@@ -228,9 +228,9 @@ void x64_emit_native(struct x64_ctx *), x64_fpu_check(struct x64_ctx *);
 void x64_emit_exit_paths(struct x64_ctx *);
 struct tb_count *x64_count(struct x64_ctx *, unsigned guest);            /* ctl.c, -d count: code that counts a run of the stretch to be told; keeps all but r10 */
 const void *x64_called_helper(const uint8_t *ret);
-/* The jump cache's entry for the guest pc in r11, compared with rax, the salt: equal when the pc is known, and then the code is in the operand returned.
+/* The jump cache's entry (way 1: the other one) for the guest pc in r11, compared with rax, the salt: equal when the pc is known, and then the code is in the operand returned.
    Takes rax, r10. */
-struct x64_mem x64_jump_cache(struct code_buf *);
+struct x64_mem x64_jump_cache(struct code_buf *, unsigned way);
 void x64_emit_ctl(struct x64_ctx *), x64_emit_call(struct x64_ctx *), x64_emit_flagop(struct x64_ctx *);
 struct x64_ool *x64_ool(struct x64_ctx *, void (*emit)(struct x64_ctx *, struct x64_ool *));
 

@@ -151,6 +151,8 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
     unsigned at = tcg_jc_index(tb->key.pc);
     tcg_lock(env->tcg);                            /* a DMA write may be invalidating it right now, on another thread */
     if (tb->valid) {
+        if (env->jc[at].code != tb->code)
+            env->jc[at ^ 1] = env->jc[at];         /* the second way, asked when the first one misses (backend: exit_jmpi) */
         env->jc[at].code = tb->code;
         env->jc[at].tag = tb->key.pc ^ env->salt[tcg_half(env->tcg, tb->key.mode, tb->key.pc)];
     }
@@ -160,7 +162,10 @@ static void jc_fill(struct tcg_env *env, const struct tb *tb)
 static void *jc_code(struct tcg_env *env, const struct tb_key *key)
 {
     unsigned at = tcg_jc_index(key->pc);
-    return !key->cs_base && env->jc[at].tag == (key->pc ^ env->salt[tcg_half(env->tcg, key->mode, key->pc)]) ? env->jc[at].code : NULL;
+    uint64_t tag = key->pc ^ env->salt[tcg_half(env->tcg, key->mode, key->pc)];
+    if (key->cs_base)
+        return NULL;
+    return env->jc[at].tag == tag ? env->jc[at].code : env->jc[at ^ 1].tag == tag ? env->jc[at ^ 1].code : NULL;
 }
 
 /* Exit n of FROM goes to DEST from now on, for the mapping of code in force. True: it was linked for another one before. */

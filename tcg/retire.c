@@ -53,8 +53,9 @@ void tcg_tb_invalidate(struct tcg *t, struct tb *tb, enum counter why)
     unlink_out(tb);
     for (unsigned i = 0; i < t->n_envs; i++) {
         unsigned at = tcg_jc_index(tb->key.pc);
-        if (t->envs[i]->jc[at].code == tb->code)
-            t->envs[i]->jc[at].tag = 0;
+        for (unsigned way = 0; way < 2; way++)
+            if (t->envs[i]->jc[at ^ way].code == tb->code)
+                t->envs[i]->jc[at ^ way].tag = 0;
     }
 }
 
