@@ -100,12 +100,12 @@ machine_run() {
     fi
 }
 
-# machine_memory WHO BITS ROUND: guest RAM is the one mapping of just that size. A memfd that is mapped twice is resident twice, and is there once.
+# machine_memory WHO BITS ROUND: guest RAM is the one mapping of just that size. Shared memory that is mapped twice is resident twice, and is there once.
 machine_memory() {
     [ ! -e "$out/$1/lost" ] || return 0
     pid=$(cat "$out/$1/pid")
     awk -v who="$1" -v bits="$2" -v round="$3" -v ram=$((ram * 1024)) '
-        /^[0-9a-f]+-[0-9a-f]+ / { twice = /memfd:/ }
+        /^[0-9a-f]+-[0-9a-f]+ / { twice = /memfd:|\/dev\/zero/ }
         /^VmHWM:/ { peak = $2 }
         /^Size:/ { size = $2 }
         /^Rss:/ { resident = $2; if (size == ram) out += $2 }

@@ -1,8 +1,10 @@
 /*
  * The code cache: memory mapped twice, writable here and executable there, never both in one mapping. (It is anonymous, which is what perf wants of
- * memory whose code is named in a perf map, vmm/perf.c.) Blocks are appended; a full cache is
- * emptied as a whole (an ordinary event). Lookup structures: a hash by (pc, physical address, mode), lists by physical page for
- * invalidation, an array in address order to find the block of a host pc. All under t->lock.
+ * memory whose code is named in a perf map, vmm/perf.c.) It has parts, each with the structs of its blocks; blocks are appended to one part
+ * after the other, and when all are full the oldest is emptied and used again: an ordinary event, for which the other vCPUs are kept
+ * outside (tcg/world.c). So a program's memory has a bound, and code that has not been run for long, or belonged to processes that are gone, does
+ * not stay for ever; what is still wanted is made again. Lookup structures: a hash by (pc, physical address, mode), lists by physical page for
+ * invalidation, for each part an array in address order to find the block of a host pc. All under t->lock.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -13,7 +15,10 @@
 #include "core/log.h"
 #include "tcg/tcg.h"
 
-#define META_SIZE (256u << 20)
+#define META_SIZE (256u << 20)        /* address space: the interpreter's blocks, which keep their IR */
+#define META_LEAST (32u << 20)
+#define PART_LEAST (192u << 10)       /* of code */
+#define PART_BLOCKS (1u << 17)
 
 int tcg_cache_init(struct tcg *t, size_t size)
 {
@@ -25,46 +30,139 @@ int tcg_cache_init(struct tcg *t, size_t size)
     }
     t->cache_size = size;
     t->buf = (struct code_buf){.rw = t->rw, .rx_delta = t->rx - t->rw, .p = t->rw, .end = t->rw + size};
-    t->meta.base = xmap(META_SIZE);
-    t->meta.cap = META_SIZE;
-    t->cap_by_code = 1u << 20;
-    t->by_code = xmap(sizeof(struct tb *) * t->cap_by_code);
-    return t->meta.base && t->by_code ? 0 : -ENOMEM;
+    t->n_parts = (unsigned)MIN(TCG_PARTS, MAX(size / PART_LEAST, 1u));
+    t->meta_base = xmap(META_SIZE);
+    for (unsigned i = 0; i < t->n_parts; i++)
+        if (!(t->part[i].by_code = xmap(sizeof(struct tb *) * PART_BLOCKS)))
+            return -ENOMEM;
+    return t->meta_base ? 0 : -ENOMEM;
 }
 
-static void clear_jump_caches(struct tcg *t)
+/* Structs have as much room as code. */
+static void use_part(struct tcg *t, unsigned i)
+{
+    size_t code = t->cache_size / t->n_parts & ~63ul, meta = (t->interp ? META_SIZE : MIN(META_SIZE, MAX(t->cache_size, META_LEAST))) / t->n_parts & ~63ul;
+    t->now = i;
+    t->buf.p = i ? t->rw + i * code : t->blocks_start;
+    t->buf.end = t->rw + (i + 1) * code;
+    t->meta = (struct arena){.base = t->meta_base + i * meta, .cap = meta};
+}
+
+/* The stubs are in place: the rest is for blocks. */
+void tcg_cache_start(struct tcg *t)
+{
+    t->blocks_start = t->buf.p;
+    use_part(t, 0);
+}
+
+static bool page_has_code(struct tcg *t, gpa_t gpa)
+{
+    for (struct tb *n = t->pages[tb_page_hash(gpa)]; n; n = *tb_page_link(n))
+        if ((((struct tb *)((uintptr_t)n & ~1ull))->phys[(uintptr_t)n & 1] & PAGE_MASK) == (gpa & PAGE_MASK))
+            return true;
+    return false;
+}
+
+static void forget_page(struct tcg *t, gpa_t gpa)
+{
+    if (gpa != ~0ull && t->n_envs && !page_has_code(t, gpa))
+        mmu_code_forget_page(t->envs[0]->mmu, gpa & PAGE_MASK);
+}
+
+/* The blocks of part I go. Under the lock: a DMA write on another thread may be walking the lists. */
+static void empty_part(struct tcg *t, unsigned i)
+{
+    struct tcg_part *p = &t->part[i];
+    for (unsigned k = 0; k < p->n; k++) {
+        struct tb *tb = p->by_code[k];
+        gpa_t phys[2] = {tb->phys[0], tb->phys[1]};
+        if (!tb->valid)
+            continue;
+        tcg_tb_invalidate(t, tb, CNT_drop_old);
+        forget_page(t, phys[0]);
+        forget_page(t, phys[1]);
+    }
+    p->n = 0;
+}
+
+/* What others remember of blocks that are gone. */
+static void forget_gone(struct tcg *t)
 {
     for (unsigned i = 0; i < t->n_envs; i++)
-        memset(t->envs[i]->jc, 0, sizeof t->envs[i]->jc);
+        t->envs[i]->cold_tb = NULL;
+    t->flush_count++;
 }
 
-/* Takes the lock: a DMA write on another thread may be walking the lists. */
+static void drop_all(struct tcg *t, struct tcg_part *p)
+{
+    for (unsigned i = 0; i < p->n; i++) {
+        struct tb *tb = p->by_code[i];
+        t->n.drop_flush += tb->valid;
+        for (unsigned k = 0; k < 2; k++)
+            if (tb->valid && tb->phys[k] != ~0ull && t->n_envs)
+                mmu_code_forget_page(t->envs[0]->mmu, tb->phys[k] & PAGE_MASK);
+    }
+    p->n = 0;
+}
+
 void tcg_cache_flush(struct tcg *t)
 {
     tcg_lock(t);
-    for (unsigned i = 0; i < t->n_by_code; i++) {
-        t->n.drop_flush += t->by_code[i]->valid;
-        for (unsigned p = 0; p < 2; p++)
-            if (t->by_code[i]->valid && t->by_code[i]->phys[p] != ~0ull && t->n_envs)
-                mmu_code_forget_page(t->envs[0]->mmu, t->by_code[i]->phys[p] & PAGE_MASK);
-    }
+    for (unsigned i = 0; i < t->n_parts; i++)
+        drop_all(t, &t->part[i]);
     memset(t->hash, 0, sizeof t->hash);
     memset(t->pages, 0, sizeof t->pages);
     memset(t->origins, 0, sizeof t->origins);
     for (unsigned i = 0; i < t->n_envs; i++)
-        t->envs[i]->cold_tb = NULL;
-    t->n_by_code = 0;
-    t->buf.p = t->blocks_start;
-    arena_reset(&t->meta);
-    clear_jump_caches(t);
-    t->flush_count++;
+        memset(t->envs[i]->jc, 0, sizeof t->envs[i]->jc);
+    use_part(t, 0);
+    forget_gone(t);
     t->n.cache_flushes++;
     tcg_unlock(t);
 }
 
+/* Copies of blocks whose structs were in M are copies of nothing now. */
+static void forget_origins(struct tcg *t, const struct arena *m)
+{
+    for (unsigned k = 0; k < t->n_parts; k++)
+        for (unsigned n = 0; n < t->part[k].n; n++) {
+            struct tb *tb = t->part[k].by_code[n];
+            if ((const char *)tb->origin >= m->base && (const char *)tb->origin < m->base + m->cap)
+                tb->origin = NULL;
+        }
+}
+
+/* No room is left: go on in the part that was begun the longest ago. The others are outside. */
+void tcg_cache_next(struct tcg *t)
+{
+    unsigned i = (t->now + 1) % t->n_parts;
+    if (t->n_parts == 1) {
+        tcg_cache_flush(t);
+        return;
+    }
+    tcg_lock(t);
+    t->n.cache_turns += t->part[i].n != 0;
+    empty_part(t, i);
+    use_part(t, i);
+    forget_origins(t, &t->meta);
+    forget_gone(t);
+    tcg_unlock(t);
+}
+
+size_t tcg_cache_used(const struct tcg *t)
+{
+    size_t used = 0;
+    for (unsigned i = 0; i < t->n_parts; i++) {
+        const struct tcg_part *p = &t->part[i];
+        if (p->n)
+            used += (size_t)(p->by_code[p->n - 1]->code + p->by_code[p->n - 1]->code_size - p->by_code[0]->code);
+    }
+    return used;
+}
+
 struct tb *tcg_tb_new(struct tcg *t)
 {
-    if (t->n_by_code + 1 >= t->cap_by_code || t->meta.used + (1u << 20) > t->meta.cap)
+    if (t->part[t->now].n == PART_BLOCKS || t->meta.used + (1u << 20) > t->meta.cap)
         return NULL;
     struct tb *tb = arena_alloc(&t->meta, sizeof *tb);
     memset(tb, 0, sizeof *tb);
@@ -73,8 +171,9 @@ struct tb *tcg_tb_new(struct tcg *t)
 
 void tcg_tb_insert_locked(struct tcg *t, struct tb *tb)
 {
-    t->by_code[t->n_by_code] = tb;
-    __atomic_store_n(&t->n_by_code, t->n_by_code + 1, __ATOMIC_RELEASE);      /* faults of other vCPUs search without the lock */
+    struct tcg_part *part = &t->part[t->now];
+    part->by_code[part->n] = tb;
+    __atomic_store_n(&part->n, part->n + 1, __ATOMIC_RELEASE);      /* faults of other vCPUs search without the lock */
     t->n.code_bytes += tb->code_size;
     t->n.guest_bytes += tb->len;
     if (tb->one_insn)
@@ -170,10 +269,5 @@ void tcg_invalidate_range(struct tcg *t, gpa_t gpa, unsigned len, enum counter w
             tcg_tb_invalidate(t, tb, why);
         }
     }
-    for (n = t->pages[tb_page_hash(gpa)]; n; n = *tb_page_link(n))
-        if ((((struct tb *)((uintptr_t)n & ~1ull))->phys[(uintptr_t)n & 1] & PAGE_MASK) == (gpa & PAGE_MASK))
-            return;
-    if (t->n_envs)
-        mmu_code_forget_page(t->envs[0]->mmu, gpa & PAGE_MASK);
+    forget_page(t, gpa);
 }
-

@@ -11,7 +11,7 @@
 
 #define TRIAL_RUNS 1000
 #define TRIAL_SHARE 32                 /* one in so many runs may miss: a miss costs so many times what a hit saves */
-#define TRIAL_SHARE_LOOP 4             /* ... of a loop, whose check is often for some turns at once */
+#define TRIAL_SHARE_LOOP 8             /* ... of a loop, whose check is often for some turns at once */
 #define MISS_LIMIT 32                  /* so many misses ... */
 #define REGION_TURN 15                 /* user-mode misses that the TLB serves between two that come here ... */
 #define REGION_TURN_PAGE 127           /* ... when the last one found no longer run than a page */

@@ -1,12 +1,13 @@
 /*
  * Blocks at another pc. Programs and libraries are mapped somewhere else in each process, so the code of one physical page is met at ever new pcs. A
  * block that is movable (tcg/opt_move.c) is copied there instead of being made anew: its code with the values of some places changed
- * (backend->move), its exits unlinked; what tells host addresses from guest instructions is shared with the block that it was made from.
+ * (backend->move), its exits unlinked. Nothing is shared with the block that it was made from, whose part of the cache may be emptied first.
  *
  * That block, the origin, is the first of its kind that is in use. When a copy turns out to be made badly (it is to be a hot block, or to do
  * without region descriptors), its origin is none any more, and the better block becomes the next origin. Under t->lock: an origin is valid,
  * so the bytes under it are watched, and whoever stores to them takes the copies away too.
  */
+#include <string.h>
 #include "tcg/ir.h"
 #include "tcg/tcg.h"
 
@@ -44,6 +45,8 @@ static struct tb *origin_of(struct tcg_env *env, const struct tb_key *key, gpa_t
     return o;
 }
 
+static void *again(struct tcg *t, const void *from, size_t n) { return memcpy(arena_alloc(&t->meta, n), from, n); }
+
 static struct tb *copy(struct tcg *t, struct tb *o, const struct tb_key *key)
 {
     struct tb *tb = tcg_tb_new(t);
@@ -60,6 +63,9 @@ static struct tb *copy(struct tcg *t, struct tb *o, const struct tb_key *key)
     for (unsigned i = 0; i < o->n_exits && ir_pc_low(key->pc); i++)
         if (!ir_pc_low(o->exits[i].pc + tb->moved))
             return NULL;
+    tb->guest = again(t, o->guest, sizeof o->guest[0] * (o->n_guest + 1));
+    tb->points = again(t, o->points, sizeof o->points[0] * o->n_points);
+    tb->recipes = again(t, o->recipes, sizeof o->recipes[0] * o->n_recipes);
     tb->exits = arena_alloc(&t->meta, sizeof(struct tb_exit) * o->n_exits);
     for (unsigned i = 0; i < o->n_exits; i++) {
         tb->exits[i] = o->exits[i];

@@ -61,16 +61,20 @@ void tcg_tb_invalidate(struct tcg *t, struct tb *tb, enum counter why)
 
 struct tb *tcg_tb_by_code(struct tcg *t, const void *rx)
 {
-    unsigned lo = 0, hi = __atomic_load_n(&t->n_by_code, __ATOMIC_ACQUIRE);
+    size_t at = (size_t)((const uint8_t *)rx - t->rx);
+    if (at >= t->cache_size)
+        return NULL;
+    const struct tcg_part *p = &t->part[MIN(at / (t->cache_size / t->n_parts & ~63ul), t->n_parts - 1)];
+    unsigned lo = 0, hi = __atomic_load_n(&p->n, __ATOMIC_ACQUIRE);
     while (lo < hi) {
         unsigned mid = (lo + hi) / 2;
-        if ((const uint8_t *)rx < t->by_code[mid]->code)
+        if ((const uint8_t *)rx < p->by_code[mid]->code)
             hi = mid;
         else
             lo = mid + 1;
     }
     if (!lo)
         return NULL;
-    struct tb *tb = t->by_code[lo - 1];
+    struct tb *tb = p->by_code[lo - 1];
     return (const uint8_t *)rx <= tb->code + tb->code_size ? tb : NULL;
 }

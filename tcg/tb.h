@@ -63,6 +63,7 @@ struct tb {
     bool needs_flags;        /* flags at entry are read, or could be shown by a fault before they are redefined */
     bool valid, one_insn, uses_fpu;
     bool hot;                /* made with region descriptors */
+    bool narrow;             /* guest pcs are taken modulo 2^32 (tcg_guest_pc) */
     bool learned;            /* check-moves: made with what was learned about a pc of it */
     uint8_t samples, turns;
     uint8_t trial_share;     /* one in so many runs may miss */
@@ -73,14 +74,14 @@ struct tb {
     uint8_t *bytes;          /* not NULL: the block must be compared with its bytes before each run, until epoch is settled (softmmu/settle.c) */
     const uint8_t *host[2];  /* where they are */
     uint64_t epoch;
-    struct ir_guest_insn *guest;
+    uint16_t *guest;         /* n_guest + 1 offsets of guest instructions, the last one of the block's end */
     struct tb_point *points; unsigned n_points;
     struct tb_recipe *recipes; unsigned n_recipes;
     struct tb_exit *exits; unsigned n_exits;
     struct tb_exit *in;      /* exits of other blocks linked to this one */
     struct tb *hash_next, *page_next[2];
     uint32_t *places; unsigned n_places;        /* offset * PLACE_KINDS + enum code_place; NULL: it cannot be moved (tcg/move.c) */
-    struct tb *origin;       /* the block that this one is a moved copy of, whose guest, points, recipes and places it shares */
+    struct tb *origin;       /* the block that this one is a moved copy of, while that one is remembered */
     struct tb *origins_next; /* of those that copies are made from, by physical address */
     uint64_t moved;          /* key.pc - origin's */
     struct ir_block *ir;     /* kept for the interpreter, and for -d hot, with made, which is before the passes and has the bytes */

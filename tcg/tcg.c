@@ -41,7 +41,7 @@ struct tcg *tcg_new(const struct tcg_frontend *fe, const struct tcg_backend *be,
         tcg_free(t);
         return NULL;
     }
-    t->blocks_start = t->buf.p;
+    tcg_cache_start(t);
     return t;
 }
 
@@ -150,8 +150,8 @@ int tcg_set_interp(struct tcg_env *env, bool interp)
     int r = interp ? interp_init(t->be->run_native) : 0;
     if (r < 0)
         return r;
-    tcg_cache_flush(t);
     mmu_flush_all(env->mmu);
     t->interp = interp;
+    tcg_cache_flush(t);
     return 0;
 }

@@ -26,6 +26,7 @@ enum tcg_learned {
 #define TB_HASH_BITS 19
 #define TB_PAGE_HASH_BITS 14
 #define TCG_ORIGIN_BITS 16
+#define TCG_PARTS 8u
 
 /* Why translated code was left: the value of backend->enter. Counted: the rows left_* of core/counters.def. */
 enum tcg_exit {
@@ -47,14 +48,16 @@ struct tcg {
     bool exclusive;                  /* a vCPU wants to be, or is, alone (world.c) */
     /* code cache: the same memory mapped twice */
     uint8_t *rw, *rx; size_t cache_size;
-    struct code_buf buf;             /* free part */
+    struct code_buf buf;             /* what is free of the part in use */
     uint8_t *blocks_start;           /* rw: after the stubs */
     uint32_t flush_count;
-    struct arena meta;               /* struct tb and their arrays; reset with the cache */
+    struct arena meta;               /* struct tb and their arrays: of the part in use */
+    char *meta_base;
+    struct tcg_part { struct tb **by_code; unsigned n; } part[TCG_PARTS];       /* cache.c; by_code: in order of address */
+    unsigned n_parts, now;
     struct tb *hash[1 << TB_HASH_BITS];
     struct tb *pages[1 << TB_PAGE_HASH_BITS];
     struct tb *origins[1 << TCG_ORIGIN_BITS];
-    struct tb **by_code; unsigned n_by_code, cap_by_code;       /* in order of address */
     struct ir_block *ir;             /* scratch of the translation under way */
     union counters n;
     struct tb_count *counts;         /* -d count */
@@ -98,7 +101,10 @@ extern __thread struct tcg_env *tcg_running;       /* this thread's vCPU, while 
 
 /* ---- cache.c ---- */
 int tcg_cache_init(struct tcg *, size_t size);
+void tcg_cache_start(struct tcg *);
 void tcg_cache_flush(struct tcg *);
+void tcg_cache_next(struct tcg *);
+size_t tcg_cache_used(const struct tcg *);         /* bytes of code */
 struct tb *tcg_tb_new(struct tcg *);
 void tcg_tb_insert(struct tcg *, struct tb *);
 void tcg_tb_insert_locked(struct tcg *, struct tb *);
@@ -189,7 +195,11 @@ void tcg_translation_end(struct tcg_env *);
 
 /* ---- exec.c ---- */
 bool tcg_guest_at(struct tcg *, uint64_t rx, uint64_t *pc);            /* false: RX is in no block */
-static inline uint64_t tcg_guest_pc(const struct tb *tb, unsigned gi) { return tb->guest[gi].pc + tb->moved; }
+static inline uint64_t tcg_guest_pc(const struct tb *tb, unsigned gi)
+{
+    uint64_t pc = tb->key.pc - tb->key.cs_base + tb->guest[gi];
+    return tb->narrow ? (uint32_t)pc : pc;
+}
 uint64_t tcg_guest_pc_at(const struct tb *, uint64_t rx);
 void tcg_restore_at(struct tcg_env *, struct tb *, uint64_t rx);
 #endif

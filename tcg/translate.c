@@ -27,8 +27,12 @@ static void keep_guest(struct tcg *t, struct tb *tb, const struct ir_block *ir)
 {
     tb->n_guest = (uint16_t)ir->n_guest;
     tb->len = (uint16_t)ir->guest_bytes;
-    tb->guest = arena_alloc(&t->meta, sizeof(struct ir_guest_insn) * (ir->n_guest + 1));
-    memcpy(tb->guest, ir->guest, sizeof(struct ir_guest_insn) * ir->n_guest);
+    tb->guest = arena_alloc(&t->meta, sizeof tb->guest[0] * (ir->n_guest + 1));
+    for (unsigned i = 0; i < ir->n_guest; i++)
+        tb->guest[i] = (uint16_t)(ir->guest[i].pc - ir->pc);
+    tb->guest[ir->n_guest] = tb->len;
+    for (unsigned i = 0; i < ir->n_guest && !tb->narrow; i++)
+        tb->narrow = tcg_guest_pc(tb, i) != ir->guest[i].pc;
 }
 
 /* A copy as long as its contents. */
@@ -265,7 +269,7 @@ static void check_moved(struct tcg_env *env, const struct tb *tb, unsigned max)
     t->n.moves_checked++;
 }
 
-/* The cache is full. The others may be in it. */
+/* The part of the cache in use is full. The others may be in the next one. */
 static void make_room(struct tcg_env *env)
 {
     bool alone = env->alone;
@@ -274,7 +278,7 @@ static void make_room(struct tcg_env *env)
         tcg_stop_others(env);
         tcg_translation_begin(env);
     }
-    tcg_cache_flush(env->tcg);
+    tcg_cache_next(env->tcg);
     if (env->tcg->n_envs > 1 && !alone) {
         tcg_translation_end(env);
         tcg_let_others(env);

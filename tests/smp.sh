@@ -73,22 +73,31 @@ cp tests/guest/parallel.sh "$work/tree/tests/"
 job() { k=0; while [ $k -lt 6 ]; do yes "round $1 $k" | head -c 200000 | sha256sum; k=$((k + 1)); done | sha256sum | cut -c1-64; }
 for i in 1 2 3 4 5 6 7 8; do echo "sum $i $(job $i)"; done >"$work/sums"
 
-# linux CPUS SMP-OPTION
+accel_more=
+# linux CPUS SMP-OPTION [OPTION...]
 linux() {
-    timeout -k 5 "$(limit 150)" "$duet" -accel tcg -smp "$2" -m 512 -kernel "$guest/vmlinuz-cloud" -initrd "$work/initrd.gz" -nographic -no-reboot \
-        -append "console=ttyS0 quiet panic=-1 duet.nonet duet.run=parallel.sh" </dev/null >"$work/raw" 2>"$work/err"
+    cpus=$1
+    shift
+    timeout -k 5 "$(limit 150)" "$duet" -accel "tcg$accel_more" -m 512 -kernel "$guest/vmlinuz-cloud" -initrd "$work/initrd.gz" -nographic -no-reboot \
+        -append "console=ttyS0 quiet panic=-1 duet.nonet duet.run=parallel.sh" -smp "$@" </dev/null >"$work/raw" 2>"$work/err"
     status=$?
-    tr -d '\r' <"$work/raw" >"$work/linux$1"
-    [ $status = 0 ] && grep -q "^cpus $1\$" "$work/linux$1" && grep '^sum ' "$work/linux$1" | cmp -s - "$work/sums"
-    verdict "linux$1" $? "status $status; $(grep '^cpus' "$work/linux$1"); $(tail -n 1 "$work/linux$1" | cut -c1-100) $(tail -n 1 "$work/err")"
-    ! grep -q '^kernel: ' "$work/linux$1"
-    verdict "linux$1/quiet" $? "$(grep '^kernel: ' "$work/linux$1" | head -n 1)"
+    tr -d '\r' <"$work/raw" >"$work/linux$cpus"
+    [ $status = 0 ] && grep -q "^cpus $cpus\$" "$work/linux$cpus" && grep '^sum ' "$work/linux$cpus" | cmp -s - "$work/sums"
+    verdict "linux$cpus$accel_more" $? "status $status; $(grep '^cpus' "$work/linux$cpus"); $(tail -n 1 "$work/linux$cpus" | cut -c1-100) $(tail -n 1 "$work/err")"
+    ! grep -q '^kernel: ' "$work/linux$cpus"
+    verdict "linux$cpus$accel_more/quiet" $? "$(grep '^kernel: ' "$work/linux$cpus" | head -n 1)"
 }
 linux 2 2,sockets=2
 linux 4 4,cores=2,threads=2
 grep -q '^siblings 4' "$work/linux4" && grep -q '^cpu cores 2' "$work/linux4"
 verdict topology $? "$(grep -E '^(siblings|cpu cores)' "$work/linux4" | tr '\n' ' ')"
 linux 8 8
+# Parts of the code cache are emptied again and again, while others want to run.
+small=$work/small accel_more=,cache-kib=6000
+linux 2 2,cores=2 -d exec -D "$small"
+accel_more=
+awk '$2 == "cache_turns" { n = $3 } END { exit !(n > 30) }' "$small"
+verdict small_cache $? "$(grep cache_turns "$small")"
 
 # The interpreter has time for a kernel and a shell only.
 mini=$work/mini

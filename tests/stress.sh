@@ -4,7 +4,7 @@
 # with SOAK=1 neither does Linux, nor any of ten seeds.
 . "$(dirname "$0")/lib.sh"
 
-ways="one-insn-per-tb=on cache-kib=144 tlb=2,random=1 random=2,cache-kib=160"
+ways="one-insn-per-tb=on cache-kib=144 cache-kib=400 tlb=2,random=1 random=2,cache-kib=160"
 [ -z "${SOAK:-}" ] || ways="$ways random=3 random=4 random=5 random=6 random=7,tlb=1 random=8,tlb=3 random=9,one-insn-per-tb=on random=10,cache-kib=144,tlb=4"
 
 for kernel in long64 prot32 real16 paging64 smc64 loops64 exits64 insn64; do

@@ -38,16 +38,25 @@ static int take_smm(struct options *o, const char *val)
     return words_check_value("-machine smm", val, valid);
 }
 
+/* In MiB. */
+static int take_tb_size(const char *val, struct tcg_stress *s)
+{
+    int ret = words_number("-accel tcg,tb-size", val, 2, 1024, &s->cache_kib);
+    s->cache_kib <<= 10;
+    return ret;
+}
+
 /* What tests and measurements ask of the translator. */
 static int take_stress(struct options *o, const char *opt, const struct words *w)
 {
-    static const char *const keys[] = { "one-insn-per-tb", "check-moves", "cache-kib", "tlb", "random", "profile", NULL };
+    static const char *const keys[] = { "one-insn-per-tb", "check-moves", "tb-size", "cache-kib", "tlb", "random", "profile", NULL };
     struct tcg_stress *s = &o->stress;
 
     for (unsigned i = 0; i < w->n; i++) {
         const char *key = w->key[i], *val = w->val[i];
         int ret = !strcmp(key, "one-insn-per-tb") ? words_bool("-accel tcg,one-insn-per-tb", val, &s->one_insn)
                 : !strcmp(key, "check-moves") ? words_bool("-accel tcg,check-moves", val, &s->check_moves)
+                : !strcmp(key, "tb-size") ? take_tb_size(val, s)
                 : !strcmp(key, "cache-kib") ? words_number("-accel tcg,cache-kib", val, 144, 512 << 10, &s->cache_kib)
                 : !strcmp(key, "tlb") ? words_number("-accel tcg,tlb", val, 1, MMU_TINY_MOST, &s->tlb)
                 : !strcmp(key, "profile") ? words_check_value("-accel tcg,profile", o->profile = val, speed_profiles)

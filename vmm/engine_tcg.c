@@ -10,7 +10,7 @@
 #include "vmm/engines.h"
 #include "x86/cpuid.h"
 
-#define CODE_CACHE_SIZE (512u << 20)
+#define CODE_CACHE_SIZE (96u << 20)
 
 static struct x86_cpuid model;
 static struct tcg_stress stress;
@@ -142,7 +142,7 @@ uint64_t engine_tcg_guest_insns(void)
     return sum;
 }
 
-size_t engine_tcg_cache_used(void) { return the_tcg ? (size_t)(the_tcg->buf.p - the_tcg->buf.rw) : 0; }
+size_t engine_tcg_cache_used(void) { return the_tcg ? tcg_cache_used(the_tcg) : 0; }
 
 const struct engine tcg_engine = {
     .name = "tcg", .init = tcg_engine_init, .vcpu_init = vcpu_init, .vcpu_reset = vcpu_reset, .vcpu_run = vcpu_run,

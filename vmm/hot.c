@@ -26,17 +26,23 @@ static void say(struct report *r, const char *fmt, ...)
     r->line(r->opaque, text);
 }
 
+static bool is_form_of(const struct tb *tb, const struct profile_block *b)
+{
+    return tb->key.pc == b->key.pc && tb->key.mode == b->key.mode && tb->key.cs_base == b->key.cs_base && tb->phys[0] == b->phys;
+}
+
 /* The block's form that is in use, else the last whose guest code is known. */
 static const struct tb *find(const struct tcg *t, const struct profile_block *b)
 {
     const struct tb *old = NULL;
-    for (unsigned i = t->n_by_code; i-- > 0;) {
-        const struct tb *tb = t->by_code[i];
-        if (tb->key.pc != b->key.pc || tb->key.mode != b->key.mode || tb->key.cs_base != b->key.cs_base || tb->phys[0] != b->phys)
-            continue;
-        if (tb->valid)
-            return tb;
-        old = !old && tb->made ? tb : old;
+    for (unsigned n = 0; n < t->n_parts; n++) {
+        const struct tcg_part *p = &t->part[(t->now + t->n_parts - n) % t->n_parts];
+        for (unsigned i = p->n; i-- > 0;) {
+            const struct tb *tb = p->by_code[i];
+            if (is_form_of(tb, b) && tb->valid)
+                return tb;
+            old = !old && tb->made && is_form_of(tb, b) ? tb : old;
+        }
     }
     return old;
 }
@@ -72,7 +78,7 @@ static void say_guest(struct report *r, const struct tb *tb)
     say(r, "guest:\n");
     for (unsigned i = 0; i < tb->n_guest; i++) {
         uint64_t pc = tcg_guest_pc(tb, i), linear = pc + tb->key.cs_base, ns = 0;
-        unsigned len = tb->guest[i].len;
+        unsigned len = tb->guest[i + 1] - tb->guest[i];
         for (unsigned k = 0; k < r->b->n_sites; k++)
             ns += r->b->sites[k].s.guest == linear ? r->b->sites[k].ns : 0;
         if (!bytes_of(r, tb, linear - tb->key.pc, len, bytes) ||

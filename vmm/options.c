@@ -530,9 +530,9 @@ static const struct option_row rows[] = {
     { "M", "pc", "machine", machine_take },
     { "machine", "pc[,accel=ENGINE][,kernel-irqchip=on|split|off][,smm=auto|on|off]", "same as -M", machine_take },
     { "accel", "tcg|interp|auto|kvm[,kernel-irqchip=on|split|off][,emulated=on]"
-      "[,profile=on|off|count][,one-insn-per-tb=on][,check-moves=on][,cache-kib=N][,tlb=N][,random=SEED]",
+      "[,profile=on|off|count][,one-insn-per-tb=on][,check-moves=on][,tb-size=MIB][,cache-kib=N][,tlb=N][,random=SEED]",
       "engine that runs the guest's instructions; emulated: take a slow KVM too; profile: sample where time goes for -d speed,hot, count: and count "
-      "the guest's instructions; the last four make tcg's life hard", accel_take },
+      "the guest's instructions; tb-size: of the translator's code cache; the last four make tcg's life hard", accel_take },
     { "lockstep", "tcg,interp[,blocks=on]|interp,tcg|tcg,kvm|interp,kvm",
       "both engines run the guest, instruction by instruction, up to the first difference (exit status 1); blocks: tcg runs on in between", take_lockstep },
     { "cpu", "MODEL[,+F][,-F][,F=on|off][,vendor=V]...|help", "CPU model and features", cpu_take },

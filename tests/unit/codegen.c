@@ -20,8 +20,8 @@ static unsigned cost(unsigned first, uint64_t pc)
 {
     const struct tcg *t = exec_tcg.t;
     unsigned sum = 0;
-    for (unsigned i = first; i < t->n_by_code; i++) {
-        const struct tb *tb = t->by_code[i];
+    for (unsigned i = first; i < t->part[t->now].n; i++) {
+        const struct tb *tb = t->part[t->now].by_code[i];
         for (const struct tb_count *n = tb->key.pc == pc ? t->counts : NULL; n; n = n->next) {
             const uint64_t *runs = &n->runs;         /* the block that counts there has its address as a constant */
             if (n->code_end <= tb->code_size && memmem(tb->code + n->code, n->code_end - n->code, &runs, sizeof runs))
@@ -37,7 +37,7 @@ static unsigned translate(const uint8_t *insn, unsigned len, enum kind kind, boo
 {
     static const uint8_t cmp[] = { 0x48, 0x39, 0xd8 }, jmp[] = { 0xeb, 0x00 }, jne[] = { 0x75, 0x00 };
     uint8_t code[64];
-    unsigned n = 0, first = exec_tcg.t->n_by_code;
+    unsigned n = 0, first = exec_tcg.t->part[exec_tcg.t->now].n;
     memset(code, 0xcc, sizeof code);
     if (kind == BRANCH)
         memcpy(code, cmp, 3), n = 3;
@@ -64,7 +64,7 @@ static unsigned translate(const uint8_t *insn, unsigned len, enum kind kind, boo
     log_mask |= LOG_COUNT;
     exec_guest(&exec_tcg, &in, &out, code, sizeof code);
     log_mask &= ~(unsigned)LOG_COUNT;
-    return cost(first < exec_tcg.t->n_by_code ? first : 0, at);      /* the counts stay: a branch may go back into an earlier block */
+    return cost(first < exec_tcg.t->part[exec_tcg.t->now].n ? first : 0, at);      /* the counts stay: a branch may go back into an earlier block */
 }
 
 static unsigned parse(const char *hex, uint8_t *b)

@@ -299,10 +299,10 @@ static bool counts_in(const struct tb *tb, const struct tb_count *n)
 static bool tight_since(unsigned first)
 {
     const struct tcg *t = exec_tcg.t;
-    for (unsigned i = first; i < t->n_by_code; i++) {
-        uint32_t tight = t->by_code[i]->tight;
+    for (unsigned i = first; i < t->part[t->now].n; i++) {
+        uint32_t tight = t->part[t->now].by_code[i]->tight;
         for (const struct tb_count *n = tight ? t->counts : NULL; n; n = n->next)
-            if (n->runs && n->guest && n->from > tight && counts_in(t->by_code[i], n))
+            if (n->runs && n->guest && n->from > tight && counts_in(t->part[t->now].by_code[i], n))
                 return true;
     }
     return false;
@@ -328,14 +328,14 @@ static void one_loop(uint64_t seed)
     if (!loop_gen(&g, good, n_good))
         return;
     learn_some(&g);
-    unsigned first = exec_tcg.t->n_by_code;
+    unsigned first = exec_tcg.t->part[exec_tcg.t->now].n;
     bool counting = chance(4);
     log_mask |= counting ? LOG_COUNT : 0;
     check_case(&g, seed);
     log_mask &= ~(unsigned)LOG_COUNT;
     memset(exec_tlb_only, 0, sizeof exec_tlb_only);
     loops_counted += counting;
-    loops_tight += counting && tight_since(first < exec_tcg.t->n_by_code ? first : 0);
+    loops_tight += counting && tight_since(first < exec_tcg.t->part[exec_tcg.t->now].n ? first : 0);
     drop_counts();
 }
 

@@ -235,8 +235,9 @@ static void one(unsigned n, unsigned len)
 
     mmu_set_regions(jit.env->mmu, jit.env->region, TCG_REGIONS, &jit.env->regions_live);
     struct tb tb = { .key = { .pc = 0x1000 }, .valid = false };
-    struct ir_guest_insn guest[IR_MAX_GUEST + 1];
-    memcpy(guest, blk->guest, sizeof guest);
+    uint16_t guest[IR_MAX_GUEST + 1];
+    for (unsigned i = 0; i <= blk->n_guest; i++)
+        guest[i] = (uint16_t)(blk->guest[i].pc - tb.key.pc);
     tb.guest = guest;
     tb.hot = hot_mode;
     jit.t->random = n & 1 ? s : 0;                         /* every other one with scratch registers at random */
