@@ -397,9 +397,16 @@ void x64_rewind(struct code_buf *c, uint8_t *to)
 
 static uint8_t *rel32(struct code_buf *c)
 {
-    x64_place(c, PLACE_REL32);
     x64_d(c, 0);
     return c->p - 4;
+}
+
+/* Distances inside a block are the same in a copy of it. */
+static void rel32_to(struct code_buf *c, const uint8_t *target)
+{
+    if (c->places && target < c->places->from)
+        x64_place(c, PLACE_REL32);
+    x64_d(c, (uint32_t)(target - (c->p + 4)));
 }
 
 uint8_t *x64_jmp(struct code_buf *c)
@@ -415,11 +422,21 @@ uint8_t *x64_jcc(struct code_buf *c, unsigned cc)
     return rel32(c);
 }
 
-void x64_jmp_to(struct code_buf *c, const uint8_t *target) { x64_set_rel32(x64_jmp(c), target); }
-void x64_jcc_to(struct code_buf *c, unsigned cc, const uint8_t *target) { x64_set_rel32(x64_jcc(c, cc), target); }
+void x64_jmp_to(struct code_buf *c, const uint8_t *target)
+{
+    x64_b(c, 0xe9);
+    rel32_to(c, target);
+}
+
+void x64_jcc_to(struct code_buf *c, unsigned cc, const uint8_t *target)
+{
+    x64_b(c, 0x0f);
+    x64_b(c, 0x80 | cc);
+    rel32_to(c, target);
+}
 
 void x64_call_to(struct code_buf *c, const uint8_t *target)
 {
     x64_b(c, 0xe8);
-    x64_set_rel32(rel32(c), target);
+    rel32_to(c, target);
 }

@@ -94,7 +94,7 @@ void x64_rewind(struct code_buf *c, uint8_t *to);                      /* what w
 void x64_nops(struct code_buf *c, unsigned bytes);                     /* as few instructions as do nothing for so many bytes */
 static inline void x64_align(struct code_buf *c, unsigned to) { x64_nops(c, -(unsigned)(uintptr_t)c->p & (to - 1)); }
 
-/* Jumps with a 32-bit displacement: return where it is, to be set by x64_patch_here / x64_set_rel32. */
+/* Jumps with a 32-bit displacement: return where it is, to be set by x64_patch_here / x64_set_rel32 to somewhere in the same block. */
 uint8_t *x64_jmp(struct code_buf *c);
 uint8_t *x64_jcc(struct code_buf *c, unsigned cc);
 void x64_jmp_to(struct code_buf *c, const uint8_t *target_rw);

@@ -95,7 +95,7 @@ static void emit_body(struct x64_ctx *x)
     }
 }
 
-/* The places that a copy elsewhere would have other values in: not the distances inside the block. */
+/* The places that a copy elsewhere would have other values in. */
 static void keep_places(struct x64_ctx *x)
 {
     struct code_places *l = x->c->places;
@@ -104,11 +104,9 @@ static void keep_places(struct x64_ctx *x)
     if (!l || l->n > CODE_MAX_PLACES)
         return;
     tb->places = arena_alloc(&x->t->meta, sizeof(uint32_t) * (l->n + 1));
-    for (unsigned i = 0; i < l->n; i++) {
-        const uint8_t *at = l->place[i].at, *to = at + 4 + *(const int32_t *)at;
-        if (l->place[i].kind != PLACE_REL32 || to < x->start || to >= x->c->p)
-            tb->places[tb->n_places++] = (uint32_t)(at - x->start) * PLACE_KINDS + l->place[i].kind;
-    }
+    for (unsigned i = 0; i < l->n; i++)
+        tb->places[i] = (uint32_t)(l->place[i].at - x->start) * PLACE_KINDS + l->place[i].kind;
+    tb->n_places = l->n;
 }
 
 static void keep_meta(struct x64_ctx *x)
@@ -179,6 +177,7 @@ static int x64_emit(struct tcg *t, const struct ir_block *ir, struct tb *tb)
     x64_q(x->c, (uint64_t)(uintptr_t)tb);
     x->start = x->c->p;
     x->places.n = 0;
+    x->places.from = x->start;
     x->c->places = ir->movable && !x->counting ? &x->places : NULL;
     memset(x->owner_valid, 0, sizeof x->owner_valid);
     memset(x->loc_reg, NOREG, ir->n_temps);

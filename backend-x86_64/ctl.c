@@ -294,18 +294,20 @@ static void jump_cache(struct x64_ctx *x)
     salt.disp += half ? 8 : 0;
     x64_mov_rm(c, 8, RAX, salt);
     struct x64_mem code = x64_jump_cache(c, 0);
+    if (x->in->op == IR_jmpi) {
+        x64_jcc_to(c, CC_NE, x->s->exit_jmpi[half]);
+        x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
+        x64_jcc_to(c, CC_NE, x->s->exit_jmpi[half]);
+        x64_jmp_m(c, code);
+        return;
+    }
     uint8_t *miss = x64_jcc(c, CC_NE);
     x64_alu_mi(c, X64_CMP, 4, ENV_AT(poll), 0);
     uint8_t *polled = x64_jcc(c, CC_NE);
     jmpc_add(x, x->in);
     x64_jmp_m(c, code);
-    if (x->in->op == IR_jmpc) {
-        struct x64_ool *o = x64_ool(x, jmpc_miss);
-        *o = (struct x64_ool){.emit = jmpc_miss, .from = miss, .after = polled, .resume = c->p, .in = x->in};
-    } else {
-        x64_set_rel32(miss, x->s->exit_jmpi[half]);
-        x64_set_rel32(polled, x->s->exit_jmpi[half]);
-    }
+    struct x64_ool *o = x64_ool(x, jmpc_miss);
+    *o = (struct x64_ool){.emit = jmpc_miss, .from = miss, .after = polled, .resume = c->p, .in = x->in};
 }
 
 static void emit_jmpi(struct x64_ctx *x)

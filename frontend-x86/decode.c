@@ -14,35 +14,6 @@
 /* r2, v2: EVEX.R', V'; look: enum x86_look of the row; mandatory: the prefix that is part of the opcode, as in struct x86_want */
 struct dec { struct x86_insn *i; const uint8_t *p; unsigned pos, n; bool over, b, x, r, w, r2, v2, fixed_mod; uint8_t mandatory, look; };
 
-struct sized { uint16_t by2, by4, by8; bool addr; };
-static struct sized sized[X86I_COUNT];
-
-static void set_sized(unsigned m, unsigned by2, unsigned by4, unsigned by8, bool addr)
-{
-    sized[m] = (struct sized){ (uint16_t)by2, (uint16_t)by4, (uint16_t)by8, addr };
-}
-
-__attribute__((constructor)) static void init_sized(void)
-{
-    set_sized(X86I_cwde, X86I_cbw, X86I_cwde, X86I_cdqe, false);
-    set_sized(X86I_cdq, X86I_cwd, X86I_cdq, X86I_cqo, false);
-    set_sized(X86I_insd, X86I_insw, X86I_insd, X86I_insd, false);
-    set_sized(X86I_outsd, X86I_outsw, X86I_outsd, X86I_outsd, false);
-    set_sized(X86I_movsd, X86I_movsw, X86I_movsd, X86I_movsq, false);
-    set_sized(X86I_cmpsd, X86I_cmpsw, X86I_cmpsd, X86I_cmpsq, false);
-    set_sized(X86I_stosd, X86I_stosw, X86I_stosd, X86I_stosq, false);
-    set_sized(X86I_lodsd, X86I_lodsw, X86I_lodsd, X86I_lodsq, false);
-    set_sized(X86I_scasd, X86I_scasw, X86I_scasd, X86I_scasq, false);
-    set_sized(X86I_iret, X86I_iret, X86I_iretd, X86I_iretq, false);
-    set_sized(X86I_pushf, X86I_pushf, X86I_pushfd, X86I_pushfq, false);
-    set_sized(X86I_popf, X86I_popf, X86I_popfd, X86I_popfq, false);
-    set_sized(X86I_pusha, X86I_pushaw, X86I_pushal, X86I_pushal, false);
-    set_sized(X86I_popa, X86I_popaw, X86I_popal, X86I_popal, false);
-    set_sized(X86I_jecxz, X86I_jcxz, X86I_jecxz, X86I_jrcxz, true);
-    set_sized(X86I_retf, X86I_retf, X86I_retf, X86I_retfq, false);
-    set_sized(X86I_sysret, X86I_sysret, X86I_sysret, X86I_sysretq, false);
-    set_sized(X86I_sysexit, X86I_sysexit, X86I_sysexit, X86I_sysexitq, false);
-}
 
 static inline uint8_t get8(struct dec *d)
 {
@@ -464,6 +435,7 @@ static bool evex_legal(const struct x86_insn *i)
     return !i->evex_k || (a & X86_F_MASK);
 }
 
+/* Asked where there is a LOCK, a VEX or EVEX, or a register that may not exist. */
 static bool legal(const struct dec *d)
 {
     const struct x86_insn *i = d->i;
@@ -523,11 +495,11 @@ enum x86_status x86_decode(struct x86_insn *i, const uint8_t *p, unsigned n, enu
     if (d.over)
         return short_of(&d, n);
     i->len = (uint8_t)d.pos;
-    if (!legal(&d))
+    if ((i->lock || i->vex || d.look & LOOK_REGS) && !legal(&d))
         return bad(&d);
-    const struct sized *s = &sized[i->mnem];
-    if (s->by2 && d.look & LOOK_SIZED) {
-        unsigned z = s->addr ? i->addrsize : i->opsize;
+    if (d.look & LOOK_SIZED) {
+        const struct x86_sized *s = &x86_sized[i->mnem];
+        unsigned z = s->by_address ? i->addrsize : i->opsize;
         i->mnem = z == 2 ? s->by2 : z == 4 ? s->by4 : s->by8;
     }
     return X86_OK;

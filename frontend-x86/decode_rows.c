@@ -69,6 +69,28 @@ const struct x86_row x86_rows[] = {
 };
 const unsigned x86_n_rows = sizeof(x86_rows) / sizeof(x86_rows[0]);
 
+/* Mnemonics that depend on the operand size, or on the address size. */
+const struct x86_sized x86_sized[X86I_COUNT] = {
+    [X86I_cwde] = { X86I_cbw, X86I_cwde, X86I_cdqe, false },
+    [X86I_cdq] = { X86I_cwd, X86I_cdq, X86I_cqo, false },
+    [X86I_insd] = { X86I_insw, X86I_insd, X86I_insd, false },
+    [X86I_outsd] = { X86I_outsw, X86I_outsd, X86I_outsd, false },
+    [X86I_movsd] = { X86I_movsw, X86I_movsd, X86I_movsq, false },
+    [X86I_cmpsd] = { X86I_cmpsw, X86I_cmpsd, X86I_cmpsq, false },
+    [X86I_stosd] = { X86I_stosw, X86I_stosd, X86I_stosq, false },
+    [X86I_lodsd] = { X86I_lodsw, X86I_lodsd, X86I_lodsq, false },
+    [X86I_scasd] = { X86I_scasw, X86I_scasd, X86I_scasq, false },
+    [X86I_iret] = { X86I_iret, X86I_iretd, X86I_iretq, false },
+    [X86I_pushf] = { X86I_pushf, X86I_pushfd, X86I_pushfq, false },
+    [X86I_popf] = { X86I_popf, X86I_popfd, X86I_popfq, false },
+    [X86I_pusha] = { X86I_pushaw, X86I_pushal, X86I_pushal, false },
+    [X86I_popa] = { X86I_popaw, X86I_popal, X86I_popal, false },
+    [X86I_jecxz] = { X86I_jcxz, X86I_jecxz, X86I_jrcxz, true },
+    [X86I_retf] = { X86I_retf, X86I_retf, X86I_retfq, false },
+    [X86I_sysret] = { X86I_sysret, X86I_sysret, X86I_sysretq, false },
+    [X86I_sysexit] = { X86I_sysexit, X86I_sysexit, X86I_sysexitq, false },
+};
+
 static struct x86_want want_pool[16384];
 const struct x86_want *const x86_wants = want_pool;
 struct x86_list x86_lists[PREFIX_KINDS][4][256][8];
@@ -90,7 +112,7 @@ static unsigned prefix_kind(const struct x86_row *r) { return r->attr & X86_F_EV
 
 static uint8_t look_of(const struct x86_row *r)
 {
-    unsigned look = (row_has_field(r, LF_VVVV) ? LOOK_VVVV : 0) | (r->attr & X86_F_EVEX ? LOOK_REGS : 0) | (r->gen != gen_native && r->map <= 1 ? LOOK_SIZED : 0);
+    unsigned look = (row_has_field(r, LF_VVVV) ? LOOK_VVVV : 0) | (r->attr & X86_F_EVEX ? LOOK_REGS : 0) | (x86_sized[r->mnem].by2 && r->gen != gen_native && r->map <= 1 ? LOOK_SIZED : 0);
     for (unsigned k = 0; k < 4; k++) {
         const struct x86_letter_info *l = &x86_letters[r->opnd[k]];
         if (!r->opnd[k])

@@ -31,8 +31,10 @@ enum { PFX_NONE = 1, PFX_66 = 2, PFX_F2 = 4, PFX_F3 = 8 };
 enum x86_look {             /* what the decoder has to look at besides */
     LOOK_W_GPR = 1,         /* W chooses a GPR size, and is ignored outside 64-bit mode */
     LOOK_VSIB = 2, LOOK_VVVV = 4 /* has such operands */, LOOK_REGS = 8 /* has registers that may not exist */,
-    LOOK_SIZED = 16,        /* the mnemonic may depend on a size */
+    LOOK_SIZED = 16,        /* the mnemonic depends on a size */
 };
+struct x86_sized { uint16_t by2, by4, by8; bool by_address; };
+extern const struct x86_sized x86_sized[];
 struct x86_want {
     uint16_t row;
     uint16_t form;          /* bit set: 1 mode 64, 2 other modes, 4 register, 8 memory, 16 L0, 32 L1, 64 W0, 128 W1, 256 L2 */

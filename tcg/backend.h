@@ -12,7 +12,7 @@ struct code_buf { uint8_t *rw; intptr_t rx_delta; uint8_t *p, *end; uint16_t tou
 /* What of a block's code depends on where things are, noted while it is emitted (when there is somewhere to note it): offsets in the buffer, ascending. */
 enum code_place { PLACE_REL32 /* distance to other code */, PLACE_PC /* imm64: a guest pc */, PLACE_KINDS };
 #define CODE_MAX_PLACES 2048
-struct code_places { unsigned n; struct { uint8_t *at; uint8_t kind; } place[CODE_MAX_PLACES]; };       /* n may exceed the room: then it is of no use */
+struct code_places { const uint8_t *from /* of the block: distances to below it are places */; unsigned n; struct { uint8_t *at; uint8_t kind; } place[CODE_MAX_PLACES]; };       /* n may exceed the room: then it is of no use */
 
 struct tcg_backend {
     const char *name;
