@@ -324,7 +324,8 @@ void settle_locked(struct mmu_shared *);              /* track.c: look at all pa
 /* track.c */
 bool run_learn(struct mmu_shared *, gpa_t gpa, struct ram_run *);   /* takes the lock; false: not a whole page of RAM or ROM */
 extern __thread bool mmu_walking;                    /* this thread runs ops->walk: the writes it makes are A and D bits */
-bool pt_track(struct mmu_shared *, gpa_t entry, bool *fresh); /* takes the lock; false: no RAM there */
+struct ram_run *run_learn_locked(struct mmu_shared *, gpa_t gpa);   /* NULL: not a whole page of RAM or ROM; good while the lock is held */
+bool pt_track_locked(struct mmu_shared *, gpa_t entry, bool *fresh);   /* false: no RAM there */
 struct pt_page *pt_find_locked(struct mmu_shared *, const uint8_t *track);
 void pt_free_locked(struct mmu_shared *, struct pt_page *);
 void page_track_locked(struct mmu_shared *, uint8_t *track, unsigned bit);
