@@ -30,10 +30,10 @@ static void walk_slow(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
         cacheable = w.n_entries || w.page_bits == 64;
         *gpa = w.gpa & PAGE_MASK;
         *perm = w.perm[mode];
+        mmu_lock(sh);
         /* A table is tracked before its contents are believed: walk again when one was not. */
         for (unsigned k = 0; k < w.n_entries && k < MAX_LEVELS && cacheable; k++)
-            cacheable = pt_track(sh, w.entry[k], &again);
-        mmu_lock(sh);
+            cacheable = pt_track_locked(sh, w.entry[k], &again);
         if (w.page_bits == 64) {
             unsigned i = (va >> PAGE_BITS) & (N_FLAT - 1);
             m->cur->flat = true;
@@ -63,23 +63,22 @@ static void translate(struct mmu *m, gva_t va, enum mmu_access acc, unsigned mod
     mmu_resolve(m);
     mmu_lock(m->sh);
     bool ok = shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm, false) && (perm & perm_for(acc));
-    mmu_unlock(m->sh);
     m->stats.shadow_misses += !ok;
-    if (!ok)
+    if (!ok) {
+        mmu_unlock(m->sh);
         walk_slow(m, va, acc, mode, &gpa, &perm);
-    struct ram_run run, *r;
+        mmu_lock(m->sh);
+    }
+    struct ram_run *r = run_learn_locked(m->sh, gpa);
     *x = (struct xlat){ .gpa = gpa };
-    if (!run_learn(m->sh, gpa, &run))
-        return;
-    uint64_t page = (gpa - run.start) >> PAGE_BITS;
-    x->host = run.host + (page << PAGE_BITS);
-    x->track = run.track + page;
-    x->rom = run.rom;
-    if (acc == MMU_EXEC)
-        return;
+    if (r) {
+        uint64_t page = (gpa - r->start) >> PAGE_BITS;
+        x->host = r->host + (page << PAGE_BITS);
+        x->track = r->track + page;
+        x->rom = r->rom;
+    }
     /* Install from the shadow only: what is not in it (any more) would not be dropped. */
-    mmu_lock(m->sh);
-    if (shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm, false) && gpa == x->gpa && (r = run_find(m->sh, gpa)) && (perm & perm_for(acc)))
+    if (r && acc != MMU_EXEC && shadow_xlat(m->sh, m->cur, va, mode, &gpa, &perm, false) && gpa == x->gpa && (perm & perm_for(acc)))
         tlb_install(m, va, mode, perm, r, gpa);
     mmu_unlock(m->sh);
 }

@@ -94,6 +94,7 @@ struct space {
     struct tlb_entry *tlb[MMU_MAX_VCPUS][MMU_MODES];
     struct slot slot[N_SLOTS];
     unsigned n_slots, group;
+    uint64_t made;                    /* no other space had this number */
     const struct shadow_page *upper;  /* the table of the upper part, once it was used: a top table's upper half, or PAE's page directory of the last GiB */
     uint32_t gen_lo;
 };
@@ -106,7 +107,7 @@ struct mmu_shared {
     struct mmu *vcpu[MMU_MAX_VCPUS];
     unsigned n_vcpus;
     bool uncached;                    /* a translation through tables outside RAM was handed out: INVLPG and root loads renew the code generations */
-    uint32_t lock;
+    struct { uint32_t word; char alone[124]; } lock;      /* a line that only those who take it touch; its neighbour may be fetched with it */
     uint64_t epoch;                   /* number of the last event that other vCPUs may not have seen yet: settle.c */
     struct pt_page *unsettled;
     uint64_t stamp, drop_seq;         /* drop_seq: counts drops, so that a walk that raced with one is repeated */
@@ -132,6 +133,10 @@ struct mmu_shared {
 /* What an access needs to know of a page. host is NULL when the page is not wholly RAM or ROM. */
 struct xlat { gpa_t gpa; uint8_t *host, *track; bool rom; };
 
+/* An answer of mmu_code_gpa_fast: good for the same question in the same space as long as nothing has been dropped since. */
+struct asked { gva_t va; gpa_t gpa; uint64_t made, drop_seq; };
+#define N_ASKED 256
+
 /* One vCPU's. Its own thread's, but for what the lock guards: cur is read by others, the TLBs lose entries. */
 struct mmu {
     struct mmu_shared *sh;
@@ -147,16 +152,19 @@ struct mmu {
     uint64_t seen; bool outside; uint32_t *poll;      /* settle.c */
     struct { struct xlat x; unsigned off; } rmw;      /* mmu_rmw_begin .. _end */
     struct { struct tlb_entry *e; unsigned i; } tiny[MMU_TINY_MOST]; unsigned n_tiny, at_tiny;      /* mmu_set_tiny: what is filled, oldest first */
+    struct asked asked[N_ASKED];
     union counters stats;
 };
 
 static inline void mmu_lock(struct mmu_shared *m)
 {
-    uint64_t waited = spin_lock(&m->lock);
-    m->n.mmu_waits += waited != 0;
-    m->n.mmu_wait_time += waited;
+    uint64_t waited = spin_lock(&m->lock.word);
+    if (unlikely(waited)) {
+        m->n.mmu_waits++;
+        m->n.mmu_wait_time += waited;
+    }
 }
-static inline void mmu_unlock(struct mmu_shared *m) { spin_unlock(&m->lock); }
+static inline void mmu_unlock(struct mmu_shared *m) { spin_unlock(&m->lock.word); }
 
 static inline unsigned ptr_hash(const void *p) { return (unsigned)(((uintptr_t)p * 0x9e3779b97f4a7c15ull) >> 40) & (HASH_SIZE - 1); }
 static inline unsigned sp_size(const struct shadow_page *sp) { return PAGE_SIZE / sp->entry_size; }
@@ -222,9 +230,11 @@ static inline uint64_t shadow_lookup(struct mmu_shared *m, struct space *s, gva_
         uint64_t e = sp->e[sp_index(sp, va)];
         if (!e)
             return 0;
-        sp->pt->flood = 0;
+        if (sp->pt->flood)                 /* stores that change nothing would take the line from other vCPUs */
+            sp->pt->flood = 0;
         if (!(e & SE_CHILD)) {
-            sp->as_mask |= BIT(s - m->spaces);
+            if (!(sp->as_mask & BIT(s - m->spaces)))
+                sp->as_mask |= BIT(s - m->spaces);
             *leaf_sp = sp;
             return e;
         }
@@ -317,7 +327,8 @@ void settle_locked(struct mmu_shared *);              /* track.c: look at all pa
 /* track.c */
 bool run_learn(struct mmu_shared *, gpa_t gpa, struct ram_run *);   /* takes the lock; false: not a whole page of RAM or ROM */
 extern __thread bool mmu_walking;                    /* this thread runs ops->walk: the writes it makes are A and D bits */
-bool pt_track(struct mmu_shared *, gpa_t entry, bool *fresh); /* takes the lock; false: no RAM there */
+struct ram_run *run_learn_locked(struct mmu_shared *, gpa_t gpa);   /* NULL: not a whole page of RAM or ROM; good while the lock is held */
+bool pt_track_locked(struct mmu_shared *, gpa_t entry, bool *fresh);   /* false: no RAM there */
 struct pt_page *pt_find_locked(struct mmu_shared *, const uint8_t *track);
 void pt_free_locked(struct mmu_shared *, struct pt_page *);
 void page_track_locked(struct mmu_shared *, uint8_t *track, unsigned bit);

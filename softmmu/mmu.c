@@ -128,6 +128,7 @@ static struct space *space_new(struct mmu_shared *m, uint64_t root)
     space_clear(m, s);
     s->used = true;
     s->root = root;
+    s->made = ++m->stamp;
     s->gen_lo = gen_fresh(m);
     s->group = group_new(m);
     m->n.root_new++;

@@ -172,14 +172,27 @@ void *mmu_region_fill(struct mmu *m, gva_t va, unsigned size, bool write, struct
     return res;
 }
 
+/*
+ * Without the lock where the answer is known: what leaves the shadow raises drop_seq before its code generation is renewed. A space that was made
+ * anew since is another one.
+ */
 bool mmu_code_gpa_fast(struct mmu *m, gva_t va, gpa_t *gpa)
 {
+    struct asked *a = &m->asked[((va >> PAGE_BITS) ^ (va >> (PAGE_BITS + 8))) % N_ASKED];
+    gva_t key = (va & PAGE_MASK) | m->mode;
     unsigned perm;
 
     if (!m->cur)
         return false;
+    if (a->va == key && a->made == m->cur->made && a->drop_seq == __atomic_load_n(&m->sh->drop_seq, __ATOMIC_ACQUIRE)) {
+        *gpa = a->gpa;
+        return true;
+    }
+    m->stats.code_asked++;
     mmu_lock(m->sh);
     bool ok = shadow_xlat(m->sh, m->cur, va, m->mode, gpa, &perm, true) && (perm & MP_X);
+    if (ok)
+        *a = (struct asked){ key, *gpa, m->cur->made, m->sh->drop_seq };
     mmu_unlock(m->sh);
     return ok;
 }

@@ -35,37 +35,40 @@ static uint64_t *hints_of(struct mmu_shared *m, const struct region *r)
     return m->blocks[m->n_blocks - 1].hint;
 }
 
-bool run_learn(struct mmu_shared *m, gpa_t gpa, struct ram_run *out)
+struct ram_run *run_learn_locked(struct mmu_shared *m, gpa_t gpa)
 {
     uint64_t off, run;
     gpa_t page = gpa & PAGE_MASK;
+    struct ram_run *res = run_find(m, page), new;
     struct region *r;
-    struct ram_run *res;
 
-    mmu_lock(m);
-    res = run_find(m, page);
     if (res)
-        *out = *res;
-    mmu_unlock(m);
-    if (res)
-        return true;
+        return res;
     r = as_find(m->mem, page, &off, &run);
     if (!r || r->kind == REGION_IO || !r->host || !r->track || run < PAGE_SIZE || off & (PAGE_SIZE - 1))
-        return false;
+        return NULL;
     run &= PAGE_MASK;
-    mmu_lock(m);
     uint64_t *hint = hints_of(m, r) + (off >> PAGE_BITS);
-    *out = (struct ram_run){ page, page + run, r->host + off, r->track + (off >> PAGE_BITS), hint, r->kind == REGION_ROM };
+    new = (struct ram_run){ page, page + run, r->host + off, r->track + (off >> PAGE_BITS), hint, r->kind == REGION_ROM };
     for (res = m->runs; res < m->runs + m->n_runs; res++)
-        if (res->end == out->end && res->start > out->start)     /* the same stretch, met lower down: extend */
+        if (res->end == new.end && res->start > new.start)     /* the same stretch, met lower down: extend */
             break;
     if (res == m->runs + N_RUNS)
         res = m->runs;                                     /* all in use: start again, runs carry no state */
     if (res == m->runs + m->n_runs || m->n_runs == N_RUNS)
         m->n_runs = (unsigned)(res - m->runs) + 1;
-    *res = *out;
+    *res = new;
+    return res;
+}
+
+bool run_learn(struct mmu_shared *m, gpa_t gpa, struct ram_run *out)
+{
+    mmu_lock(m);
+    struct ram_run *r = run_learn_locked(m, gpa);
+    if (r)
+        *out = *r;
     mmu_unlock(m);
-    return true;
+    return r;
 }
 
 /* ---- TLB entries that must go ---- */
@@ -200,24 +203,22 @@ void settle_locked(struct mmu_shared *m)
 }
 
 /* Track the table page that holds ENTRY; *fresh is set when it was not yet. */
-bool pt_track(struct mmu_shared *m, gpa_t entry, bool *fresh)
+bool pt_track_locked(struct mmu_shared *m, gpa_t entry, bool *fresh)
 {
-    struct ram_run r;
-    if (!run_learn(m, entry, &r))
+    struct ram_run *r = run_learn_locked(m, entry);
+    if (!r)
         return false;
-    uint64_t page = (entry - r.start) >> PAGE_BITS;
-    uint8_t *track = r.track + page;
-    mmu_lock(m);
-    if (!pt_find_locked(m, track)) {
-        struct pt_page *pt = xzalloc(sizeof(*pt));
-        unsigned h = ptr_hash(track);
-        *pt = (struct pt_page){ .hash_next = m->pt_hash[h], .track = track, .host = r.host + (page << PAGE_BITS) };
-        m->pt_hash[h] = pt;
-        page_track_locked(m, track, TRACK_PT);
-        unsettle(m, pt);
-        *fresh = true;
-    }
-    mmu_unlock(m);
+    uint64_t page = (entry - r->start) >> PAGE_BITS;
+    uint8_t *track = r->track + page;
+    if (pt_find_locked(m, track))
+        return true;
+    struct pt_page *pt = xzalloc(sizeof(*pt));
+    unsigned h = ptr_hash(track);
+    *pt = (struct pt_page){ .hash_next = m->pt_hash[h], .track = track, .host = r->host + (page << PAGE_BITS) };
+    m->pt_hash[h] = pt;
+    page_track_locked(m, track, TRACK_PT);
+    unsettle(m, pt);
+    *fresh = true;
     return true;
 }
 

@@ -171,8 +171,10 @@ void tcg_retire(struct tcg_env *);
 static inline void tcg_lock(struct tcg *t)
 {
     uint64_t waited = spin_lock(&t->lock);
-    t->n.tcg_waits += waited != 0;
-    t->n.tcg_wait_time += waited;
+    if (unlikely(waited)) {
+        t->n.tcg_waits++;
+        t->n.tcg_wait_time += waited;
+    }
 }
 static inline void tcg_unlock(struct tcg *t) { spin_unlock(&t->lock); }
 
