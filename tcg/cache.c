@@ -38,10 +38,10 @@ int tcg_cache_init(struct tcg *t, size_t size)
     return t->meta_base ? 0 : -ENOMEM;
 }
 
-/* Structs have as much room as code. */
+/* The structs of blocks have three quarters of the room that their code has. */
 static void use_part(struct tcg *t, unsigned i)
 {
-    size_t code = t->cache_size / t->n_parts & ~63ul, meta = (t->interp ? META_SIZE : MIN(META_SIZE, MAX(t->cache_size, META_LEAST))) / t->n_parts & ~63ul;
+    size_t code = t->cache_size / t->n_parts & ~63ul, meta = (t->interp ? META_SIZE : MIN(META_SIZE, MAX(t->cache_size / 4 * 3, META_LEAST))) / t->n_parts & ~63ul;
     t->now = i;
     t->buf.p = i ? t->rw + i * code : t->blocks_start;
     t->buf.end = t->rw + (i + 1) * code;

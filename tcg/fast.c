@@ -18,9 +18,10 @@ void tcg_unlink_in(struct tcg *t, struct tb *tb)
 
 static bool same_bytes(const struct tb *tb)
 {
+    const struct tb_bytes *t = tb->bytes;
     unsigned first = MIN(tb->len, (unsigned)(PAGE_SIZE - (tb->key.pc & ~PAGE_MASK)));
     for (unsigned i = 0; i < tb->len; i++)
-        if (__atomic_load_n(i < first ? tb->host[0] + i : tb->host[1] + (i - first), __ATOMIC_RELAXED) != tb->bytes[i])
+        if (__atomic_load_n(i < first ? t->host[0] + i : t->host[1] + (i - first), __ATOMIC_RELAXED) != t->b[i])
             return false;
     return true;
 }
@@ -30,9 +31,10 @@ static bool tcg_trusted(struct tcg_env *env, struct tb *tb, bool *now)
 {
     struct tcg *t = env->tcg;
     *now = true;
-    if (likely(!__atomic_load_n(&tb->bytes, __ATOMIC_ACQUIRE)))
+    const struct tb_bytes *b = __atomic_load_n(&tb->bytes, __ATOMIC_ACQUIRE);
+    if (likely(!b))
         return true;
-    bool settled = mmu_settled(env->mmu, __atomic_load_n(&tb->epoch, __ATOMIC_ACQUIRE));     /* before the comparison: stores come no more */
+    bool settled = mmu_settled(env->mmu, __atomic_load_n(&b->epoch, __ATOMIC_ACQUIRE));     /* before the comparison: stores come no more */
     tcg_lock(t);
     bool good = tb->valid && (!tb->bytes || same_bytes(tb));
     if (!good)

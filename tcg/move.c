@@ -50,18 +50,19 @@ static void *again(struct tcg *t, const void *from, size_t n) { return memcpy(ar
 static struct tb *copy(struct tcg *t, struct tb *o, const struct tb_key *key)
 {
     struct tb *tb = tcg_tb_new(t);
+    uint64_t distance = key->pc - o->key.pc;
     if (!tb)
         return NULL;
     *tb = *o;
     tb->key = *key;
     tb->origin = o;
-    tb->moved = key->pc - o->key.pc;
+    tb->moved = true;
     tb->places = NULL;
     tb->in = NULL;
     tb->hash_next = tb->origins_next = NULL;
     tb->samples = tb->turns = 0;
     for (unsigned i = 0; i < o->n_exits && ir_pc_low(key->pc); i++)
-        if (!ir_pc_low(o->exits[i].pc + tb->moved))
+        if (!ir_pc_low(o->exits[i].pc + distance))
             return NULL;
     tb->guest = again(t, o->guest, sizeof o->guest[0] * (o->n_guest + 1));
     tb->points = again(t, o->points, sizeof o->points[0] * o->n_points);
@@ -69,7 +70,7 @@ static struct tb *copy(struct tcg *t, struct tb *o, const struct tb_key *key)
     tb->exits = arena_alloc(&t->meta, sizeof(struct tb_exit) * o->n_exits);
     for (unsigned i = 0; i < o->n_exits; i++) {
         tb->exits[i] = o->exits[i];
-        tb->exits[i].pc += tb->moved;
+        tb->exits[i].pc += distance;
         tb->exits[i].owner = tb;
         tb->exits[i].dest = NULL;
         tb->exits[i].next_in = NULL;

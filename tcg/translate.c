@@ -128,6 +128,8 @@ static int build(struct tcg_env *env, const struct tb_key *key, unsigned max, st
     if (unlikely(t->spoil_pc) && t->spoil_pc == key->pc && is_spoiled(t, ir, tb))
         spoil(ir);
     int r = t->be->emit(t, ir, tb);
+    if (r == 0 && tb->code_size > TB_MAX_CODE)
+        return -EOVERFLOW;
     if (unlikely(t->spoil_pc) && t->spoil_pc == key->pc && t->spoil_form == SPOIL_FLAGS)
         tb->needs_flags = false;
     if (r == 0 && log_on(LOG_OUT_ASM) && log_in_range(key->pc)) {
@@ -175,10 +177,10 @@ static uint64_t watch(struct tcg_env *env, const struct tb *tb, const struct pla
 /* Its bytes are watched and were the decoded ones after that. Under the lock: others may be comparing them. */
 static void trust_after(struct tcg *t, struct tb *tb, uint64_t epoch)
 {
-    if (!__atomic_load_n(&tb->bytes, __ATOMIC_RELAXED))
+    if (!__atomic_load_n(&tb->bytes, __ATOMIC_RELAXED))        /* nobody else trusts it before its epoch is known */
         return;
     tcg_lock(t);
-    __atomic_store_n(&tb->epoch, epoch, __ATOMIC_RELEASE);
+    __atomic_store_n(&tb->bytes->epoch, epoch, __ATOMIC_RELEASE);
     if (!epoch)
         __atomic_store_n(&tb->bytes, NULL, __ATOMIC_RELEASE);
     tcg_unlock(t);
@@ -189,11 +191,11 @@ static void keep_bytes(struct tcg *t, struct tb *tb, const struct place *p)
 {
     if (t->n_envs < 2 || tb->one_insn)
         return;
-    tb->bytes = arena_alloc(&t->meta, tb->len);
-    memcpy(tb->bytes, t->ir->code, tb->len);
+    tb->bytes = arena_alloc(&t->meta, sizeof *tb->bytes + tb->len);
+    memcpy(tb->bytes->b, t->ir->code, tb->len);
     for (unsigned i = 0; i < 2; i++)
-        tb->host[i] = p->host[i];
-    tb->epoch = UINT64_MAX;
+        tb->bytes->host[i] = p->host[i];
+    tb->bytes->epoch = UINT64_MAX;
 }
 
 /* Asked once the bytes are watched: a write by DMA between decoding and watching was noticed by nobody. */
@@ -261,7 +263,7 @@ static void check_moved(struct tcg_env *env, const struct tb *tb, unsigned max)
     while (((uintptr_t)(t->buf.p + CODE_HEADER) ^ (uintptr_t)tb->code) & 63)
         t->buf.p++;
     if (build(env, &tb->key, max, &fresh) == 0 && !fresh.learned && !(fresh.places && fresh.n_guest == tb->n_guest && t->be->same(t, tb, &fresh))) {
-        log_error("the block at 0x%llx, moved from 0x%llx, is not what is translated there", (unsigned long long)tb->key.pc, (unsigned long long)(tb->key.pc - tb->moved));
+        log_error("the block at 0x%llx, moved there, is not what is translated there", (unsigned long long)tb->key.pc);
         abort();
     }
     t->buf.p = keep;
