@@ -35,17 +35,27 @@ int tcg_cache_init(struct tcg *t, size_t size)
     for (unsigned i = 0; i < t->n_parts; i++)
         if (!(t->part[i].by_code = xmap(sizeof(struct tb *) * PART_BLOCKS)))
             return -ENOMEM;
-    return t->meta_base ? 0 : -ENOMEM;
+    if (!t->meta_base)
+        return -ENOMEM;
+    madvise(t->meta_base, META_SIZE, MADV_HUGEPAGE);         /* a wish: fewer page faults while blocks are made */
+    return 0;
 }
 
+static size_t part_code(const struct tcg *t) { return t->cache_size / t->n_parts & ~63ul; }
+
 /* The structs of blocks have three quarters of the room that their code has. */
+static struct arena part_meta(const struct tcg *t, unsigned i)
+{
+    size_t n = (t->interp ? META_SIZE : MIN(META_SIZE, MAX(t->cache_size / 4 * 3, META_LEAST))) / t->n_parts & ~63ul;
+    return (struct arena){.base = t->meta_base + i * n, .cap = n};
+}
+
 static void use_part(struct tcg *t, unsigned i)
 {
-    size_t code = t->cache_size / t->n_parts & ~63ul, meta = (t->interp ? META_SIZE : MIN(META_SIZE, MAX(t->cache_size / 4 * 3, META_LEAST))) / t->n_parts & ~63ul;
     t->now = i;
-    t->buf.p = i ? t->rw + i * code : t->blocks_start;
-    t->buf.end = t->rw + (i + 1) * code;
-    t->meta = (struct arena){.base = t->meta_base + i * meta, .cap = meta};
+    t->buf.p = i ? t->rw + i * part_code(t) : t->blocks_start;
+    t->buf.end = t->rw + (i + 1) * part_code(t);
+    t->meta = part_meta(t, i);
 }
 
 /* The stubs are in place: the rest is for blocks. */
@@ -69,18 +79,80 @@ static void forget_page(struct tcg *t, gpa_t gpa)
         mmu_code_forget_page(t->envs[0]->mmu, gpa & PAGE_MASK);
 }
 
+static bool is_of(const struct arena *m, const void *p) { return (const char *)p >= (const char *)m->base && (const char *)p < (const char *)m->base + m->cap; }
+
+/* Blocks whose structs are in M leave all lists, which are walked as a whole: many are long, and one walk each would be too dear. */
+static void leave_lists(struct tcg *t, const struct arena *m)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(t->hash); i++)
+        for (struct tb **at = &t->hash[i]; *at;)
+            if (is_of(m, *at))
+                *at = (*at)->hash_next;
+            else
+                at = &(*at)->hash_next;
+    for (unsigned i = 0; i < ARRAY_SIZE(t->pages); i++)
+        for (struct tb **at = &t->pages[i]; *at;)
+            if (is_of(m, *at))
+                *at = *tb_page_link(*at);
+            else
+                at = tb_page_link(*at);
+    for (unsigned i = 0; i < ARRAY_SIZE(t->origins); i++)
+        for (struct tb **at = &t->origins[i]; *at;)
+            if (is_of(m, *at))
+                *at = (*at)->origins_next;
+            else
+                at = &(*at)->origins_next;
+}
+
+/* What TB, which stays, knows of blocks that go. */
+static void forget_in(struct tb *tb, const struct arena *m)
+{
+    if (is_of(m, tb->origin))
+        tb->origin = NULL;
+    for (struct tb_exit **at = &tb->in; *at;)
+        if (is_of(m, (*at)->owner))
+            *at = (*at)->next_in;
+        else
+            at = &(*at)->next_in;
+}
+
+static void unlink_others(struct tcg *t, struct tb *tb, const struct arena *m)
+{
+    for (struct tb_exit *e = tb->in; e; e = e->next_in)
+        if (!is_of(m, e->owner)) {
+            t->be->link(t, e->owner, e->n, NULL);
+            e->dest = NULL;
+        }
+}
+
+static void forget_jumps(struct tcg *t, unsigned i)
+{
+    for (unsigned v = 0; v < t->n_envs; v++)
+        for (unsigned k = 0; k < ARRAY_SIZE(t->envs[v]->jc); k++)
+            if ((size_t)((uint8_t *)t->envs[v]->jc[k].code - (t->rx + i * part_code(t))) < part_code(t))
+                t->envs[v]->jc[k].tag = 0;
+}
+
 /* The blocks of part I go. Under the lock: a DMA write on another thread may be walking the lists. */
 static void empty_part(struct tcg *t, unsigned i)
 {
     struct tcg_part *p = &t->part[i];
+    struct arena m = part_meta(t, i);
+    if (!p->n)
+        return;
+    leave_lists(t, &m);
+    forget_jumps(t, i);
+    for (unsigned k = 0; k < t->n_parts; k++)
+        for (unsigned n = 0; n < t->part[k].n && k != i; n++)
+            forget_in(t->part[k].by_code[n], &m);
     for (unsigned k = 0; k < p->n; k++) {
         struct tb *tb = p->by_code[k];
-        gpa_t phys[2] = {tb->phys[0], tb->phys[1]};
         if (!tb->valid)
             continue;
-        tcg_tb_invalidate(t, tb, CNT_drop_old);
-        forget_page(t, phys[0]);
-        forget_page(t, phys[1]);
+        t->n.drop_old++;
+        unlink_others(t, tb, &m);
+        forget_page(t, tb->phys[0]);
+        forget_page(t, tb->phys[1]);
     }
     p->n = 0;
 }
@@ -121,17 +193,6 @@ void tcg_cache_flush(struct tcg *t)
     tcg_unlock(t);
 }
 
-/* Copies of blocks whose structs were in M are copies of nothing now. */
-static void forget_origins(struct tcg *t, const struct arena *m)
-{
-    for (unsigned k = 0; k < t->n_parts; k++)
-        for (unsigned n = 0; n < t->part[k].n; n++) {
-            struct tb *tb = t->part[k].by_code[n];
-            if ((const char *)tb->origin >= m->base && (const char *)tb->origin < m->base + m->cap)
-                tb->origin = NULL;
-        }
-}
-
 /* No room is left: go on in the part that was begun the longest ago. The others are outside. */
 void tcg_cache_next(struct tcg *t)
 {
@@ -144,7 +205,6 @@ void tcg_cache_next(struct tcg *t)
     t->n.cache_turns += t->part[i].n != 0;
     empty_part(t, i);
     use_part(t, i);
-    forget_origins(t, &t->meta);
     forget_gone(t);
     tcg_unlock(t);
 }

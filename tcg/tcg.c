@@ -22,6 +22,7 @@ struct tcg *tcg_new(const struct tcg_frontend *fe, const struct tcg_backend *be,
     struct tcg *t = xmap(sizeof *t);
     if (!t)
         return NULL;
+    madvise(t, sizeof *t, MADV_HUGEPAGE);          /* a wish */
     t->fe = fe;
     t->be = be;
     t->mem = mem;
@@ -64,6 +65,7 @@ struct tcg_env *tcg_env_new(struct tcg *t, struct vcpu *v)
     if (!base)
         return NULL;
     mprotect(base, GUARD_SIZE, PROT_NONE);
+    madvise(base + STACK_SIZE, size - STACK_SIZE, MADV_HUGEPAGE);      /* a wish */
     struct tcg_env *env = (struct tcg_env *)(base + STACK_SIZE);
     env->stack_base = base;
     env->stack_size = size;
