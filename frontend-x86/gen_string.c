@@ -16,13 +16,20 @@ static unsigned source(const struct x86_insn *i) { return i->seg_override != X86
 static void repeated(struct x86_gen *g, const struct x86_insn *i, unsigned kind, unsigned size, bool rep)
 {
     uint64_t what = kind | size << 4 | i->addrsize << 8 | source(i) << 12 | (rep ? 1u << 16 : 0) | (i->repne ? 1u << 17 : 0);
-    uint32_t more = ir_new_label(g->ir);
+    uint32_t more = ir_new_label(g->ir), done = ir_new_label(g->ir);
+    bool fast = (kind == REP_MOVS || kind == REP_STOS) && i->addrsize != 2 && !gen_boundary(g) && !(g->mode & (XM_COUNT | XM_AC));
+    if (fast)
+        ir_brnz(g->ir, 4, ir_call(g->ir, H_rep_fast, ir_temp(g->ir), gen_const(g, what), IR_NONE, IR_NONE), done);
     ir_ref r = ir_call(g->ir, H_rep, ir_temp(g->ir), gen_const(g, what), IR_NONE, IR_NONE);
     ir_brnz(g->ir, 4, r, more);
     gen_lookup_next(g);
     ir_label(g->ir, more);
     if (!(g->mode & (XM_TF | XM_DR))) {
         gen_lookup_at(g, gen_const_pc(g, g->pc));
+        if (fast) {
+            ir_label(g->ir, done);
+            gen_goto(g, g->next);
+        }
         return;
     }
     ir_setpc(g->ir, gen_const_pc(g, g->pc));              /* RF stays: a breakpoint here has been passed */

@@ -1,4 +1,4 @@
-/* Integer helpers (helper_int.c, helper_string.c, helper_vme.c, fast.c); the table rows are in helpers.def. */
+/* Integer helpers (helper_int.c, helper_string.c, helper_vme.c, fast.c, fast_string.c); the table rows are in helpers.def. */
 #ifndef FRONTEND_X86_HELPER_INT_H
 #define FRONTEND_X86_HELPER_INT_H
 #include "x86/cpu.h"
@@ -17,6 +17,7 @@ uint64_t helper_bound(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_check_write(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_enter(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_rep(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
+uint64_t helper_rep_fast(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_raise_err(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_bcd(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
 uint64_t helper_seg_check(struct x86_cpu *, uint64_t, uint64_t, uint64_t);
