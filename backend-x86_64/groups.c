@@ -192,7 +192,7 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
     x->group[k].restart = first;
     if (!groupable || !first)
         return;
-    *take_group(x, w) = (struct open_group){.used = true, .slot = (uint8_t)slot, .tlb = tlb, .narrow = !x64_unwrapped(x, in), .adds32 = (in->flags & IRF_ADDR32) != 0, .base_off = w->off[in->base], .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
+    *take_group(x, w) = (struct open_group){.used = true, .slot = (uint8_t)slot, .tlb = tlb, .narrow = !x64_unwrapped(x, in), .adds32 = x64_linear32(x), .base_off = w->off[in->base], .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
                                     .index_ver = in->index == IR_NONE ? 0 : w->ver[in->index], .index_off = in->index == IR_NONE ? 0 : w->off[in->index],
                                     .lo = off, .hi = off + (int64_t)size, .leader_off = off, .member = {k}, .members = 1, .store = kind != NM_READ, .loads_only = stores_open};
 }
