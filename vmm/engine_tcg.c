@@ -10,7 +10,7 @@
 #include "vmm/engines.h"
 #include "x86/cpuid.h"
 
-#define CODE_CACHE_SIZE (128u << 20)
+#define CODE_CACHE_SIZE (256u << 20)
 
 static struct x86_cpuid model;
 static struct tcg_stress stress;
