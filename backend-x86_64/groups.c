@@ -192,9 +192,11 @@ static void access(struct x64_ctx *x, struct walk *w, uint32_t k, unsigned kind)
     x->group[k].restart = first;
     if (!groupable || !first)
         return;
-    *take_group(x, w) = (struct open_group){.used = true, .slot = (uint8_t)slot, .tlb = tlb, .narrow = !x64_unwrapped(x, in), .adds32 = x64_linear32(x), .base_off = w->off[in->base], .base = in->base, .index = in->index, .scale = in->scale, .base_ver = w->ver[in->base],
-                                    .index_ver = in->index == IR_NONE ? 0 : w->ver[in->index], .index_off = in->index == IR_NONE ? 0 : w->off[in->index],
-                                    .lo = off, .hi = off + (int64_t)size, .leader_off = off, .member = {k}, .members = 1, .store = kind != NM_READ, .loads_only = stores_open};
+    *take_group(x, w) = (struct open_group){
+        .used = true, .slot = (uint8_t)slot, .tlb = tlb, .narrow = !x64_unwrapped(x, in), .adds32 = x64_linear32(x), .scale = in->scale,
+        .base = in->base, .base_ver = w->ver[in->base], .base_off = w->off[in->base], .index = in->index,
+        .index_ver = in->index == IR_NONE ? 0 : w->ver[in->index], .index_off = in->index == IR_NONE ? 0 : w->off[in->index],
+        .lo = off, .hi = off + (int64_t)size, .leader_off = off, .member = {k}, .members = 1, .store = kind != NM_READ, .loads_only = stores_open };
 }
 
 /* d = d + constant, by LEA, ADD, SUB, INC or DEC; *by is the constant. */
