@@ -77,7 +77,8 @@ static void close_group(struct x64_ctx *x, struct open_group *g, unsigned slot)
         l->slot = (uint8_t)slot;
         l->narrow = g->narrow;
         for (unsigned i = 1; i < g->members; i++)
-            x->group[g->member[i]] = (struct x64_group){.role = GROUP_MEMBER, .tlb = g->tlb, .narrow = g->narrow, .store = g->store, .slot = (uint8_t)slot};
+            x->group[g->member[i]] = (struct x64_group){
+                .role = GROUP_MEMBER, .tlb = g->tlb, .narrow = g->narrow, .store = g->store, .slot = (uint8_t)slot };
     }
     g->used = false;
 }

@@ -257,6 +257,12 @@ static struct x64_mem group_addend(unsigned slot)
     return m;
 }
 
+/* Of an access in a group, whose registers are the contract's: its address and MORE. */
+static struct x64_mem base_index(const struct ir_insn *in, int32_t more)
+{
+    return (struct x64_mem){x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp + more};
+}
+
 /* The host operand of an access whose address needs no check: r10 = addend. region 0: the group's own. */
 #define TLB_ADDEND 0x60
 static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
@@ -267,7 +273,7 @@ static struct x64_mem unchecked(struct x64_ctx *x, unsigned region)
     if (in->index == IR_NONE && !narrow)
         m = (struct x64_mem){x64_contract[in->base], R10, 0, in->disp};
     else
-        x64_lea(x->c, narrow ? 4 : 8, RAX, (struct x64_mem){x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp});
+        x64_lea(x->c, narrow ? 4 : 8, RAX, base_index(in, 0));
     unsigned slot = x->group[x->k].slot;
     if (region)
         x64_addend(x, region, x64_region_field(region, offsetof(struct mem_region, addend)));
@@ -290,11 +296,7 @@ static void tlb_leader_path(struct x64_ctx *x, struct x64_ool *o)
     x64_jmp_to(c, o->resume);
 }
 
-static struct x64_mem lowest(struct x64_ctx *x)
-{
-    const struct ir_insn *in = x->in;
-    return (struct x64_mem){x64_contract[in->base], in->index == IR_NONE ? NOREG : x64_contract[in->index], in->scale, in->disp + x->group[x->k].lo};
-}
+static struct x64_mem lowest(struct x64_ctx *x) { return base_index(x->in, x->group[x->k].lo); }
 
 /* Where there is no descriptor a leader asks the TLB, and leaves the page's addend to its members. What more than a page fault can come of, its slow path
    must not ask for by itself (own 0). */

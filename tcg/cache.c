@@ -79,7 +79,7 @@ static void forget_page(struct tcg *t, gpa_t gpa)
         mmu_code_forget_page(t->envs[0]->mmu, gpa & PAGE_MASK);
 }
 
-static bool is_of(const struct arena *m, const void *p) { return (const char *)p >= (const char *)m->base && (const char *)p < (const char *)m->base + m->cap; }
+static bool is_of(const struct arena *m, const void *p) { return (uintptr_t)p - (uintptr_t)m->base < m->cap; }
 
 /* Blocks whose structs are in M leave all lists, which are walked as a whole: many are long, and one walk each would be too dear. */
 static void leave_lists(struct tcg *t, const struct arena *m)
