@@ -11,18 +11,11 @@
 #define OF 0x800
 
 #ifdef __ASSEMBLER__
-    .macro IN reg, value:vararg
-    record REC_IN, \reg, (\value), 0
-    .endm
-    .macro OUT reg, value:vararg
-    record REC_OUT, \reg, (\value), 0
-    .endm
-    .macro MEM offset, value:vararg
-    record REC_MEM, \offset, (\value), 0
-    .endm
-    .macro MEMOUT offset, value:vararg
-    record REC_MEMOUT, \offset, (\value), 0
-    .endm
+#define PLACED(name, rec) .macro name place, value:vararg ; record rec, \place, (\value), 0 ; .endm
+    PLACED(IN, REC_IN)
+    PLACED(OUT, REC_OUT)
+    PLACED(MEM, REC_MEM)
+    PLACED(MEMOUT, REC_MEMOUT)
     .macro UNDEF flags:vararg
     record REC_UNDEF, 0, (\flags), 0
     .endm
